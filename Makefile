@@ -29,10 +29,12 @@ tool: deps ## the tool as it is installed, Swift's runtime in it, and tarn-adopt
 	$(BUILD_STATIC) --product tarn
 	$(BUILD_STATIC) --product tarn-adopt
 
+# Swift Testing alone, and no debug information, which would be most of what objects hold.
+BUILD := swift build -c release --build-tests --disable-xctest -debug-info-format none
 build: deps ## one release build: the tool, its tests and the benchmarks
 	@[ -x .build/release/tarnPackageTests.xctest ] || \
 	  echo "building the tool, its tests and the benchmarks, 13 to 20 minutes on two cores"
-	@scripts/logged.sh build swift build -c release --build-tests
+	@scripts/logged.sh build $(BUILD)
 
 demo: tool ## the whole job on the example features, over a real nginx
 	@TARN="$(TOOLS)/tarn" scripts/demo.sh
@@ -80,7 +82,7 @@ test-swift: build ## the Swift tests
 	@python3 -B scripts/run_tests.py swift
 
 exclusion-proof: build ## the proof that excluded rows are gone: every byte of a lake searched for them
-	swift test -c release --skip-build --filter ExclusionProofTests
+	swift test -c release --skip-build --disable-xctest --filter ExclusionProofTests
 
 test-interop: build $(VENV)/ready ## the tests that need Python, stock FAISS, nginx or Slurm
 	@scripts/install-deps.sh slurm-wlm munge
@@ -109,7 +111,7 @@ fuzz: deps ## every reader under libFuzzer with AddressSanitizer, FUZZ_SECONDS e
 
 BENCHES := $(filter-out %/bench_startup.py,$(wildcard Tests/Benchmarks/python/bench_*.py))
 bench: build tool $(VENV)/ready ## every benchmark, each beside its yardstick; takes long, wants a quiet machine
-	TARN_CONTENTION_SECONDS=60 swift test -c release --skip-build --filter ConcurrencyTests
+	TARN_CONTENTION_SECONDS=60 swift test -c release --skip-build --disable-xctest --filter ConcurrencyTests
 	.build/release/tarn-bench merge
 	@TARN="$(TOOLS)/tarn" python3 -B Tests/Benchmarks/python/bench_startup.py
 	@for script in $(BENCHES); do \

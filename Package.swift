@@ -50,9 +50,10 @@ let package = Package(
     .target(
       name: "CSha256", dependencies: ["CCpu"], path: "Sources/Base/CSha256", cSettings: [.unsafeFlags(native)]),
     .target(name: "CThreads", path: "Sources/Base/CThreads", cSettings: [.unsafeFlags(native)]),
+    .target(name: "CChild", path: "Sources/Base/CChild", cSettings: [.unsafeFlags(native)]),
     .target(
-      name: "Base", dependencies: ["CSha256", "CThreads"], path: "Sources/Base",
-      exclude: ["CCpu", "CSha256", "CThreads"], swiftSettings: strict),
+      name: "Base", dependencies: ["CChild", "CSha256", "CThreads"], path: "Sources/Base",
+      exclude: ["CChild", "CCpu", "CSha256", "CThreads"], swiftSettings: strict),
 
     .target(
       name: "CRows", dependencies: ["CCpu"], path: "Sources/Features/CRows", cSettings: [.unsafeFlags(native)]),
@@ -89,13 +90,12 @@ let package = Package(
     .target(
       name: "CCurl", path: "Sources/Fetch/CCurl",
       cSettings: [.unsafeFlags(native)]),
-    .target(name: "CChild", path: "Sources/Fetch/CChild", cSettings: [.unsafeFlags(native)]),
     .target(
       name: "Fetch",
       dependencies: [
-        "Base", "CChild", "CCurl", "Features", .product(name: "Logging", package: "swift-log"),
+        "Base", "CCurl", "Features", .product(name: "Logging", package: "swift-log"),
       ],
-      path: "Sources/Fetch", exclude: ["CChild", "CCurl"], swiftSettings: strictMemory),
+      path: "Sources/Fetch", exclude: ["CCurl"], swiftSettings: strictMemory),
 
     .target(
       name: "CKernels", dependencies: ["CCpu", "CRows"], path: "Sources/Indexer/CKernels",
@@ -195,7 +195,7 @@ let package = Package(
       path: "Tests/Fuzz/Readers",
       swiftSettings: strict),
     .testTarget(name: "BaseTests", dependencies: ["Base", "CSha256"], swiftSettings: strict),
-    .testTarget(name: "HouseTests", swiftSettings: strict),
+    .testTarget(name: "RepositoryTests", swiftSettings: strict),
     .testTarget(name: "ParquetTests", dependencies: ["Base", "Parquet", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "CompanionsTests", dependencies: ["Base", "Companions", "CUnpack", "TestSupport"], swiftSettings: strict),

@@ -6,8 +6,9 @@
 Python's library and NumPy are enough. With a token, send it as `Authorization: Bearer TOKEN`.
 """
 
+import argparse
 import json
-import sys
+import pathlib
 import urllib.error
 import urllib.request
 
@@ -31,7 +32,13 @@ def ask(address: str, path: str, body: dict | None = None) -> object:
 
 
 def main() -> None:
-    address, version, queries = sys.argv[1].rstrip("/"), sys.argv[2], np.load(sys.argv[3]).astype(np.float32)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("address", help="http://HOST:PORT")
+    parser.add_argument("version", help="NAME@N")
+    parser.add_argument("queries", type=pathlib.Path)
+    arguments = parser.parse_args()
+    address, version = arguments.address.rstrip("/"), arguments.version
+    queries = np.load(arguments.queries).astype(np.float32)
     print("versions:", *ask(address, "/indices-list"))
     found = ask(address, "/api/search", {"version": version, "vectors": queries[:1].tolist(), "k": 3, "columns": True})
     print(json.dumps(found, indent=1))

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Read a lake's catalog with pandas and with DuckDB.
 
-    catalog.py LAKE
+    catalog.py LAKE VERSION
 
 The views that begin with v_ are tarn's interface. The catalog may be read while tarn
 works; it is opened so that nothing can be written.
 """
 
+import argparse
 import contextlib
 import pathlib
 import sqlite3
-import sys
 
 import duckdb
 import pandas
@@ -37,11 +37,14 @@ def inputs(lake: pathlib.Path, version: str) -> pandas.DataFrame:
 
 
 def main() -> None:
-    lake = pathlib.Path(sys.argv[1])
-    found = shards(lake)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lake", type=pathlib.Path)
+    parser.add_argument("version", help="NAME@N")
+    arguments = parser.parse_args()
+    found = shards(arguments.lake)
     print(found.groupby(["source", "state"])[["rows", "bytes"]].sum())
     print()
-    print(inputs(lake, "clips@1").to_string(index=False))
+    print(inputs(arguments.lake, arguments.version).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ A row id is a shard and a row: the shard whose ids begin at or before it. The co
 shard of the same ordinal has the same row. Parquet and lines of text are read here.
 """
 
+import argparse
 import contextlib
 import pathlib
 import sqlite3
-import sys
 
 import pandas
 
@@ -55,8 +55,14 @@ def rows(
 
 
 def main() -> None:
-    lake, version, companion = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    print(rows(lake, version, companion, [int(word) for word in sys.argv[4:]]).to_string(index=False))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lake", type=pathlib.Path)
+    parser.add_argument("version", help="NAME@N")
+    parser.add_argument("companion")
+    parser.add_argument("ids", metavar="id", type=int, nargs="+")
+    arguments = parser.parse_args()
+    found = rows(arguments.lake, arguments.version, arguments.companion, arguments.ids)
+    print(found.to_string(index=False))
 
 
 if __name__ == "__main__":

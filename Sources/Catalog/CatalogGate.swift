@@ -1,27 +1,28 @@
-// The gate before a catalog's connection, which is shut when the session ends.
+// Serialises the use of a catalog's connection, and ends it for good when the session ends.
 
 internal import Foundation
 internal import Synchronization
 
-/// One thread passes at a time, until it is shut; from then on none does.
+/// A lock that one thread holds at a time, and that nobody gets once it is shut.
 package final class CatalogGate: Sendable {
-  /// Recursive: a thread that ends the process while it passes is not to wait for itself.
+  /// Recursive, so that a thread that ends the process while it holds the lock does not wait for itself.
   private let lock = NSRecursiveLock()
   private let isShut = Mutex(false)
 
   package init() {}
 
-  /// Passes alone.
+  /// Runs `body` while no other thread is inside.
   ///
-  /// Blocks for ever where the gate is shut: then the process is about to end.
+  /// Blocks for ever once the gate is shut, when the process is about to end.
   package func passing<Value>(_ body: () throws -> Value) rethrows -> Value {
     lock.lock()
     defer { lock.unlock() }
     return try body()
   }
 
-  /// Waits for who is passing, and lets nobody in any more; again does nothing, and waits
-  /// for who does it.
+  /// Waits for the thread inside, and lets nobody in any more.
+  ///
+  /// A second call waits for the first, and does nothing else.
   package func shut() {
     isShut.withLock { isShut in
       if !isShut { lock.lock() }

@@ -1,5 +1,5 @@
-// The one door to a lake's catalog. Owns the SQLite connection, the writer
-// lock and the migrations; the entities' operations are in extensions.
+// The only access to a lake's catalog. Owns the SQLite connection, the writer's session
+// and the migrations; operations on each entity are in extensions.
 //
 // Invariants kept here (numbers of the design):
 // 1. Bytes before rows: callers pass paths of files that are durable already.
@@ -24,18 +24,18 @@ package final class LakeCatalog: Sendable {
   /// SQLite's `cache_size` of every connection: 64 MiB, for catalogs of a million
   /// shards; the 2 MiB of the default are read over and over.
   static let cacheSize = -65_536
-  /// Pages of the log at which it is brought into the catalog, so that what the log
-  /// may take is known (D11).
+  /// Pages of the write-ahead log at which SQLite checkpoints, so that the log has a
+  /// known size at most (D11).
   static let checkpointPageCount = 100
-  /// SQLite's `mmap_size` where much is read once: as much as it was built for.
+  /// SQLite's `mmap_size` where much is read once; SQLite takes as much of it as it was built for.
   static let mappedByteCount = 1 << 40
 
   /// Where the lake's directories are.
   package let layout: LakeLayout
 
   private let queue: DatabaseQueue
-  /// Held while the connection is used, and for ever once a session has ended: who asks a closed
-  /// connection reads where nothing is.
+  /// Held while the connection is used, and for ever once the session has ended, as using a closed
+  /// connection would read freed memory.
   private let gate = CatalogGate()
   /// What a writer holds of the lake; nil of a reader.
   let session: WriterSession?
@@ -43,7 +43,7 @@ package final class LakeCatalog: Sendable {
   let strayCache = StrayCache()
   /// Bytes of each file system that the user wants free.
   let keptFree: Int
-  /// Whether the ballast was let go, to be laid again at the end.
+  /// Whether the ballast file was removed to make room, and is to be written again at the end.
   private let isWithoutBallast: Bool
 
   private init(
@@ -58,20 +58,19 @@ package final class LakeCatalog: Sendable {
 
   deinit { closing() }
 
-  /// Ends a writer's session: its leases are free, and who asks something of the catalog
-  /// waits for the end of the process.
+  /// Ends a writer's session: its leases are released, and a thread that uses the catalog
+  /// from then on blocks until the process ends.
   ///
-  /// For a process that is about to end while a thread that has done its work may
-  /// let go of the catalog at the same moment; without it the session ends with the
-  /// last reference.
+  /// For a process that is about to end while another thread may release the catalog at
+  /// the same moment. Otherwise the session ends with the last reference.
   package var closing: @Sendable () -> Void {
     let (queue, gate, session, layout, isWithoutBallast) = (queue, gate, session, layout, isWithoutBallast)
     return {
       guard let session else { return }
-      // Before the transaction lock, as in every write.
+      // The gate before the transaction lock: the same order as in every write.
       gate.shut()
       session.end {
-        // Closed first: then the log is gone, and its room is free.
+        // Closing removes the log, whose room the ballast may then take.
         try? queue.close()
         if isWithoutBallast { CatalogBallast.lay(layout) }
       }
@@ -101,7 +100,7 @@ package final class LakeCatalog: Sendable {
       throw TarnError(
         .conflict, "\(layout.root) is in the lake \(other), among its own files", hint: "choose another directory")
     }
-    // Where its directories are has to be told before there is any.
+    // Refuses directories whose real paths are not UTF-8, before anything is created.
     _ = DirectoryOwner(layout)
     try Disk.makeDirectory(layout.root)
     let session: WriterSession
@@ -141,18 +140,18 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  /// Opens a lake for reading, which never locks, or with nobody else that writes.
+  /// Opens a lake for reading, which takes no lock, or for writing as its only writer.
   ///
   /// - Parameters:
   ///   - root: Its directory.
   ///   - writing: The command that takes the whole lake, told to others that find it
   ///     locked; nil opens it for reading.
   ///   - wait: How long to wait for other writers.
-  ///   - orOlder: Whether a reader that looks into no table but `lake` takes a
-  ///     catalog of an older schema as it is.
-  ///   - claiming: Whether a writer makes sure first that directories outside the
-  ///     lake are the lake's.
-  ///   - givesBack: Whether a writer gives room back, and so works on a full disk.
+  ///   - orOlder: Whether a catalog of an older schema is accepted, for a reader that
+  ///     uses only the table `lake`.
+  ///   - claiming: Whether a writer first checks that directories outside the lake
+  ///     belong to this lake.
+  ///   - givesBack: Whether the command frees room, and so must work on a full disk.
   ///   - keptFree: Bytes of each file system that stay free, if that is more than the
   ///     rule says.
   /// - Returns: The catalog, migrated to this build's schema when writing.
@@ -193,7 +192,7 @@ package final class LakeCatalog: Sendable {
   ///   - root: Its directory.
   ///   - command: The command, told to others that need what it has.
   ///   - wait: How long to wait for others that have what it needs.
-  ///   - givesBack: Whether it gives room back, and so works on a full disk.
+  ///   - givesBack: Whether the command frees room, and so must work on a full disk.
   ///   - keptFree: Bytes of each file system that stay free, if that is more than the
   ///     rule says.
   ///   - leases: What it needs, by what the catalog says when it is granted.
@@ -211,7 +210,7 @@ package final class LakeCatalog: Sendable {
       switch try attempt(plain, command, until: deadline, givesBack: givesBack, keepingFree: keptFree, leases) {
       case .granted(let catalog): return catalog
       case .older:
-        // Migrating takes the whole lake; what it needs is asked for again.
+        // Migrating takes the whole lake; afterwards the leases are asked for again.
         _ = try open(root: root, writing: command, wait: deadline - .now)
       case .taken(let refusal):
         guard ContinuousClock.now < deadline else { throw refusal }
@@ -262,7 +261,7 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  /// What a writer makes sure of when it opens a lake, asked by a reader that says what one would come to.
+  /// Checks what a writer checks when it opens a lake, for a dry run, which only reads.
   ///
   /// - Throws: ``TarnError`` `.io`; `.conflict` when a directory is another lake's.
   package func requireWritable() throws {
@@ -290,11 +289,11 @@ package final class LakeCatalog: Sendable {
       root: plain.root, shards: directories["shards_directory"], artifacts: directories["artifacts_directory"])
   }
 
-  /// How a connection behaves.
+  /// The settings of a connection.
   ///
   /// - Parameters:
   ///   - readOnly: Whether it writes nothing.
-  ///   - isAlone: Whether it keeps the log's index in memory, and others out.
+  ///   - isAlone: Whether it locks others out, and keeps the log's index in its own memory.
   ///   - journal: The journal of a connection that writes.
   /// - Returns: The configuration.
   private static func configuration(
@@ -319,7 +318,7 @@ package final class LakeCatalog: Sendable {
     return configuration
   }
 
-  /// A catalog in memory, with its log where it is read alone.
+  /// A copy of a catalog in memory; includes the log if it is read alone.
   private static func copied(_ path: String, isAlone: Bool) throws -> DatabaseQueue {
     let source = try DatabaseQueue(path: path, configuration: configuration(readOnly: true, isAlone: isAlone))
     let memory = try DatabaseQueue(configuration: configuration(readOnly: false))
@@ -359,7 +358,7 @@ package final class LakeCatalog: Sendable {
     }
   }
 
-  /// The schema of what must be a catalog.
+  /// The schema number of a file, which is refused if it is no catalog.
   private static func identity(of queue: DatabaseQueue, _ path: String, mayBeOlder: Bool) throws -> Int {
     try wrapped(at: path) {
       try queue.read { database in
@@ -400,9 +399,9 @@ package final class LakeCatalog: Sendable {
         if case .refused(let error) = verdict { throw error }
       }
       try queue.inDatabase { database in
-        // Everything is read through once, and a failed read ends in no commit.
+        // All pages are read once, mapped; a read that fails ends without a commit.
         try database.execute(sql: "PRAGMA cache_size = -262144; PRAGMA mmap_size = \(mappedByteCount)")
-        // Tables are made anew under the names that others refer to.
+        // Tables are replaced under names that other tables refer to.
         try database.execute(sql: "PRAGMA foreign_keys = OFF")
         defer {
           try? database.execute(
@@ -418,7 +417,7 @@ package final class LakeCatalog: Sendable {
           if from == 0 { try makeSchema(in: database) } else { try applyMigrations(after: from, to: database) }
           try database.execute(
             sql: "PRAGMA user_version = \(schemaNumber); PRAGMA application_id = \(applicationID)")
-          // A catalog from before there was a history begins one with this.
+          // Schema 1 had no history: it begins with this event.
           if from == 1 {
             try record(.migrated, "catalog", ["from": .count(from), "to": .count(schemaNumber)], database)
           }

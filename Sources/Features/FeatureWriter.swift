@@ -212,7 +212,8 @@ struct ZipEntryWriter {
       !name.split(separator: "/").contains("..")
     else {
       throw TarnError(
-        .usage, "'\(name.printable)' is no name of an array", hint: "name an array of printable characters")
+        .usage, "'\(name.dropLast(".npy".count).printable)' is no name of an array",
+        hint: "it has at most 196 bytes of printable characters, no backslash, no slash at its start and no part '..'")
     }
     (self.name, self.byteCount) = (Array(name.utf8), byteCount)
     let large = FeatureWriter.bytes(UInt64(byteCount))

@@ -135,9 +135,13 @@ package struct ArtifactStore: Sendable {
         hint: try "`tarn verify --repair` brings it back where the lake has what it is of; else "
           + catalog.wayBack(toOutput: digest, of: version.name))
     }
-    throw TarnError(
-      .inputsMissing, "\(version.name) was revoked and its outputs were collected",
-      hint: "`tarn reproduce \(version.name) --into DIR` makes them again in another directory")
+    // Of an adopted version nobody knows what would make them again.
+    var way = "`tarn reproduce \(version.name) --into DIR` makes them again in another directory"
+    if try catalog.source(id: version.sourceID).isAdopted {
+      let trained = try catalog.trainedIndex(id: version.trainedIndexID).name
+      way = "`tarn adopt version \(version.name.name) FILE… --trained \(trained)` takes in what FAISS wrote again"
+    }
+    throw TarnError(.inputsMissing, "\(version.name) was revoked and its outputs were collected", hint: way)
   }
 
   /// Bytes of an artifact's file; nil when there is none.

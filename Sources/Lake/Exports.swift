@@ -1,5 +1,5 @@
-// What verbs print is made in the rooms below; this room hands it on, so that
-// whoever calls a run needs to know this room alone.
+// Runs take and return types of the modules below. Lake exports those modules, so that
+// whoever calls a run imports Lake alone.
 
 @_exported public import Base
 @_exported public import Catalog

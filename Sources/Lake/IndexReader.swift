@@ -44,63 +44,45 @@ struct IndexReader {
     let file = try InputFile(path: path)
     try ForeignHead.check(file)
     try Disk.makeDirectory(scratch)
-    let (answer, said) = (scratch + "/answer", scratch + "/said")
+    let answer = scratch + "/answer"
     defer { try? FileManager.default.removeItem(atPath: scratch) }
-    for old in [answer, said] { try Disk.remove(old) }
-    try run(path, answer: answer, said: said, byteCount: file.byteCount)
+    try Disk.remove(answer)
+    try run(path, answer: answer, byteCount: file.byteCount)
     return try ForeignIndex(answer: answer, about: file)
   }
 
   /// The helper in its bounds: they are set by a shell that becomes it, so that none of its
   /// own steps comes before them.
-  private func run(_ path: String, answer: String, said: String, byteCount: Int) throws {
+  private func run(_ path: String, answer: String, byteCount: Int) throws {
     // A true file is mapped once, and its centroids are read; the rest is the program and its libraries.
     let memory = (1 << 30) + 2 * byteCount
     // Centroids are in the file; a list's place is less than a centroid.
     let output = 2 * byteCount + (1 << 20)
     let seconds = max(1, Int(patience.seconds.rounded(.up)))
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = [
-      "-c", "ulimit -c 0; ulimit -v \"$1\" && ulimit -f \"$2\" && ulimit -t \"$3\" && shift 3 && exec \"$@\"", "sh",
-      "\(memory / 1024)", "\(output / 512)", "\(seconds)", helper, path, answer,
-    ]
-    process.environment = ["OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"]
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle.nullDevice
-    _ = FileManager.default.createFile(atPath: said, contents: nil)
-    guard let complaints = FileHandle(forWritingAtPath: said) else {
-      throw TarnError(.io, "cannot write \(said)")
+    let child = ChildRun(
+      [
+        "/bin/sh", "-c",
+        "ulimit -c 0; ulimit -v \"$1\" && ulimit -f \"$2\" && ulimit -t \"$3\" && shift 3 && exec \"$@\"", "sh",
+        "\(memory / 1024)", "\(output / 512)", "\(seconds)", helper, path, answer,
+      ], environment: ["OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"],
+      heard: [.errors], time: patience)
+    var complaint: [UInt8] = []
+    // Who is asked to stop has the helper end first.
+    cancellation.listen()
+    let ended = try child.run(refusal: .io, isStopped: { cancellation.isCancelled }) { _, piece in
+      complaint += piece.prefix((1 << 16) - complaint.count)
+      return true
     }
-    process.standardError = complaints
-    do {
-      try process.run()
-    } catch {
-      throw TarnError(.io, "cannot run \(helper): \(error.localizedDescription)")
+    switch ended.cause {
+    case .overdue:
+      throw TarnError(
+        .engine,
+        "tarn-adopt gave no answer about \(path) in \(TimeSpan.text(seconds: patience.seconds)) and was ended",
+        hint: "the file is likely damaged; for a very slow disk there is --patience")
+    case .stopped: throw TarnError.interrupted
+    case .enough, nil: break
     }
-    try? complaints.close()
-    let began = ContinuousClock.now
-    var pause = Duration.milliseconds(2)
-    while process.isRunning {
-      do {
-        guard ContinuousClock.now - began < patience else {
-          throw TarnError(
-            .engine,
-            "tarn-adopt gave no answer about \(path) in \(TimeSpan.text(seconds: patience.seconds)) and was ended",
-            hint: "the file is likely damaged; for a very slow disk there is --patience")
-        }
-        try cancellation.sleep(for: pause)
-      } catch {
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-        throw error
-      }
-      pause = min(pause * 2, .milliseconds(100))
-    }
-    process.waitUntilExit()
-    let complaint = (try? Disk.contents(of: said, atMost: 1 << 16)).map { String(decoding: $0, as: UTF8.self) } ?? ""
-    if process.terminationReason == .uncaughtSignal {
-      let signal = process.terminationStatus
+    if let signal = ended.signal {
       let why =
         switch signal {
         case SIGXCPU: "it needed more than \(seconds) s of CPU time"
@@ -110,8 +92,9 @@ struct IndexReader {
       throw TarnError(
         .engine, "tarn-adopt died on \(path): \(why)", hint: "the file is likely damaged; get it again, whole")
     }
-    guard process.terminationStatus == 0 else {
-      throw ForeignIndex.failure(status: Int(process.terminationStatus), complaint: complaint, of: path)
+    guard ended.end == 0 else {
+      throw ForeignIndex.failure(
+        status: Int(ended.end), complaint: String(decoding: complaint, as: UTF8.self), of: path)
     }
   }
 }

@@ -3,9 +3,7 @@
 
 package import Base
 internal import Catalog
-internal import Dispatch
 internal import Foundation
-internal import Synchronization
 
 /// Looks for files outside the lake.
 ///
@@ -14,16 +12,9 @@ package final class OutsideFiles: Sendable {
   /// Those of this machine, as this process sees them.
   static let here = OutsideFiles(waiting: 10) { Disk.look(at: $0) }
 
-  private struct Asked {
-    var last = 0
-    /// What somebody waits for.
-    var answers: [Int: Disk.Look] = [:]
-    /// Mirrors that did not answer in time, and do not yet.
-    var silent: [Int: Int64] = [:]
-  }
-
-  private let asked = Mutex(Asked())
-  private let waitSeconds: Double
+  /// By the number of a mirror.
+  private let questions = BoundedQuestions<Int64>("tarn-look")
+  private let waitTime: Duration
   private let ask: @Sendable (String) -> Disk.Look
 
   /// Has looked at nothing yet.
@@ -32,7 +23,7 @@ package final class OutsideFiles: Sendable {
   ///   - seconds: How long a look may take.
   ///   - look: Looks at a path. May block.
   package init(waiting seconds: Double, _ look: @escaping @Sendable (String) -> Disk.Look) {
-    waitSeconds = seconds
+    waitTime = .seconds(seconds)
     ask = look
   }
 
@@ -43,30 +34,8 @@ package final class OutsideFiles: Sendable {
   ///   - mirror: The number of the mirror that it is of: while one does not answer it is not asked again.
   /// - Returns: What is known by then.
   package func look(at path: String, on mirror: Int64) -> Disk.Look {
-    let number = asked.withLock { asked -> Int? in
-      guard !asked.silent.values.contains(mirror) else { return nil }
-      asked.last += 1
-      return asked.last
-    }
-    guard let number else { return .untold }
-    let isAnswered = DispatchSemaphore(value: 0)
-    do {
-      try NamedThread.start("tarn-look") { [self] in
-        let answer = ask(path)
-        asked.withLock { asked in
-          if asked.silent.removeValue(forKey: number) == nil { asked.answers[number] = answer }
-        }
-        isAnswered.signal()
-      }
-    } catch {
-      return .untold
-    }
-    _ = isAnswered.wait(timeout: .now() + waitSeconds)
-    return asked.withLock { asked in
-      if let answer = asked.answers.removeValue(forKey: number) { return answer }
-      asked.silent[number] = mirror
-      return .untold
-    }
+    let answers = questions.ask([mirror], within: waitTime) { [ask] _ in ask(path) }
+    return answers[mirror] ?? .untold
   }
 }
 

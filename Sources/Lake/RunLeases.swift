@@ -1,11 +1,12 @@
-// What runs need of a lake that depends on what is in it.
+// Leases of verbs whose needs depend on what is in the lake: work on shards that are all here lets others read them, too.
 
 internal import Base
 package import Catalog
 
 extension SyncOptions {
-  /// What a sync needs: sources that are whole are read, so that no other command is
-  /// kept from reading them, too.
+  /// The leases of a sync.
+  ///
+  /// A source whose shards are all here is only read, so that other commands may read it meanwhile.
   ///
   /// - Parameter catalog: The lake.
   /// - Returns: The leases.
@@ -21,13 +22,15 @@ extension SyncOptions {
 }
 
 extension BuildOptions {
-  /// What a build needs: one that has all its shards in the lake lets others read them.
+  /// The leases of a build.
+  ///
+  /// One that has all its shards in the lake only reads its source.
   ///
   /// - Parameter catalog: The lake.
   /// - Returns: The leases.
   /// - Throws: ``TarnError`` `.usage` for shards that the source has not.
   package func leases(in catalog: LakeCatalog) throws -> [Lease] {
-    // What is not there is the run's to say.
+    // A source that does not exist is the run's to report.
     let source = try? catalog.source(named: images)
     let isThere = try source.map { try catalog.shardsInUse(of: $0, ordinals: ordinals).allSatisfy { $0.path != nil } }
     return VerbLeases.of(!fetches || isThere == true ? "build of what is there" : "build")
@@ -36,7 +39,7 @@ extension BuildOptions {
 }
 
 extension LakeCatalog {
-  /// What a verb needs that reads the sources of versions.
+  /// The leases of a verb that reads the sources of versions.
   ///
   /// - Parameters:
   ///   - verb: The verb, as ``VerbLeases`` has it.

@@ -23,17 +23,13 @@ extension Tool {
   /// What `tarn-adopt --version` says; nil where it cannot be run.
   private static var helperVersion: String? {
     guard let path = try? executablePath() else { return nil }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path.parentPath + "/tarn-adopt")
-    process.arguments = ["--version"]
-    process.standardInput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    let answer = Pipe()
-    process.standardOutput = answer
-    guard (try? process.run()) != nil else { return nil }
-    let said = (try? answer.fileHandleForReading.readToEnd()) ?? Data()
-    process.waitUntilExit()
+    let helper = ChildRun([path.parentPath + "/tarn-adopt", "--version"], heard: [.output])
+    var said: [UInt8] = []
+    let ended = try? helper.run(refusal: .io) { _, piece in
+      said += piece
+      return said.count < 1 << 12
+    }
     let text = String(decoding: said, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-    return process.terminationStatus == 0 && !text.isEmpty ? text.printable : nil
+    return ended?.end == 0 && !text.isEmpty ? text.printable : nil
   }
 }

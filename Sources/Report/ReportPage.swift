@@ -25,7 +25,7 @@ package struct ReportPage {
     """
   }
 
-  /// The style of everything that this room draws.
+  /// The style of everything that this module draws.
   package static let style = """
     :root{--page:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d8dee4;--c0:#0b62a8;--c1:#c4500a;--c2:#1a7f4b;--c3:#9a3fa0;
     --c4:#8a6d00;--c5:#b3243b;--c6:#3f7d85;--c7:#5a5a5a;--ok:#2da44e;--done:#0b62a8;--half:#8cc5f5;--wait:#dfe3e8;

@@ -5,7 +5,7 @@ internal import Foundation
 internal import Lake
 internal import Report
 
-extension ServeHouse {
+extension RequestHandler {
   /// A page that needs the catalog alone.
   func catalogPage(_ page: ServeRoute.Page) throws -> ServeAnswer {
     let catalog = try LakeCatalog.open(root: lake, writing: nil)

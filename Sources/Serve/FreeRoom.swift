@@ -2,16 +2,13 @@
 // asks what else there is waits for it.
 
 internal import Base
-internal import Dispatch
 internal import Synchronization
 
-/// The last answers of file systems, each asked on a thread of its own.
+/// The last answers of file systems, for as long as they count.
 package final class FreeRoom: Sendable {
-  private struct Answer {
-    var freeByteCount: Int?
-    var at: ContinuousClock.Instant?
-    /// Whether somebody waits for the next one.
-    var isAsked = false
+  private struct Answer: Sendable {
+    let freeByteCount: Int?
+    let at: ContinuousClock.Instant
   }
 
   /// How long whoever looks waits for those that were just asked.
@@ -19,6 +16,7 @@ package final class FreeRoom: Sendable {
   /// How long an answer counts.
   private static let keepTime = Duration.seconds(60)
 
+  private let questions = BoundedQuestions<String>("tarn-room")
   private let answers = Mutex<[String: Answer]>([:])
   private let measure: @Sendable (String) -> Int?
 
@@ -34,41 +32,18 @@ package final class FreeRoom: Sendable {
   package func look(
     at directories: [(place: String, path: String)]
   ) -> [(place: String, freeByteCount: Int)] {
-    let isAnswered = DispatchSemaphore(value: 0)
-    let end = DispatchTime.now() + Self.waitTime.seconds
-    var askedCount = 0
-    for (_, path) in directories where ask(path, isAnswered) { askedCount += 1 }
-    for _ in 0..<askedCount where isAnswered.wait(timeout: end) == .timedOut { break }
+    // An answer that comes too late for this look is there for the next.
+    _ = questions.ask(directories.map { $0.path }, within: Self.waitTime) { [self] path in
+      let answer = Answer(freeByteCount: measure(path), at: .now)
+      answers.withLock { $0[path] = answer }
+    }
+    let known = answers.withLock { $0 }
     let now = ContinuousClock.now
     return directories.compactMap { place, path -> (place: String, freeByteCount: Int)? in
-      let answer = answers.withLock { $0[path] }
-      guard let answer, let count = answer.freeByteCount, let at = answer.at, now - at <= Self.keepTime else {
+      guard let answer = known[path], let count = answer.freeByteCount, now - answer.at <= Self.keepTime else {
         return nil
       }
       return (place, count)
-    }
-  }
-
-  /// Asks a file system that nobody waits for.
-  ///
-  /// - Returns: Whether it was asked; whoever waits is told of its answer.
-  private func ask(_ path: String, _ isAnswered: DispatchSemaphore) -> Bool {
-    let isFree = answers.withLock { answers in
-      let isAsked = answers[path]?.isAsked ?? false
-      answers[path, default: Answer()].isAsked = true
-      return !isAsked
-    }
-    guard isFree else { return false }
-    do {
-      try NamedThread.start("tarn-room") { [self] in
-        let count = measure(path)
-        answers.withLock { $0[path] = Answer(freeByteCount: count, at: .now) }
-        isAnswered.signal()
-      }
-      return true
-    } catch {
-      answers.withLock { $0[path]?.isAsked = false }
-      return false
     }
   }
 }

@@ -39,7 +39,7 @@ final class HttpConnection: ChannelDuplexHandler {
 
   private let number: Int
   private let server: HttpServerState
-  private let house: ServeHouse
+  private let requestHandler: RequestHandler
   private let peer: String?
   /// The address of who asks, wherever that is.
   private let address: String?
@@ -67,18 +67,18 @@ final class HttpConnection: ChannelDuplexHandler {
   /// - Parameters:
   ///   - number: The connection's, as the server's state gave it.
   ///   - server: What it shares with others.
-  ///   - house: What answers.
+  ///   - requestHandler: What answers.
   ///   - peer: The address of who asks; nil for one on this machine.
   ///   - address: The address of who asks.
-  init(_ number: Int, _ server: HttpServerState, _ house: ServeHouse, peer: String?, address: String?) {
+  init(_ number: Int, _ server: HttpServerState, _ requestHandler: RequestHandler, peer: String?, address: String?) {
     self.number = number
     self.server = server
-    self.house = house
+    self.requestHandler = requestHandler
     self.peer = peer
     self.address = address
   }
 
-  private var limits: ServeLimits { house.limits }
+  private var limits: ServeLimits { requestHandler.limits }
 
   // MARK: Coming and going
 
@@ -184,7 +184,7 @@ final class HttpConnection: ChannelDuplexHandler {
     let own = RequestHead(
       method: head.method.rawValue, target: head.uri, headers: head.headers.map { (name: $0.name, value: $0.value) })
     if server.log != nil { asked = (ContinuousClock.now, own.method, own.target) }
-    origin = server.doorkeeper.namedOrigin(of: own)
+    origin = server.accessPolicy.namedOrigin(of: own)
     switch judge(own) {
     case .success(let intake):
       state = .taking(intake)
@@ -235,7 +235,7 @@ final class HttpConnection: ChannelDuplexHandler {
     if isPreflight, case .failure(.method(let methods)) = route { route = .success(.preflight(methods: methods)) }
     let isPage = if case .success(.page) = route { true } else { false }
     let isOpen = (try? route.get())?.isOpen ?? false || isPreflight
-    if let refusal = server.doorkeeper.refusal(
+    if let refusal = server.accessPolicy.refusal(
       of: head, isOpen: isOpen, isPage: isPage, isForPrograms: isForPrograms)
     {
       return refused(refusal)
@@ -293,7 +293,7 @@ final class HttpConnection: ChannelDuplexHandler {
         isGone: { departure.hasHappened })
       let loop = context.eventLoop
       let bound = NIOLoopBound((self, context), eventLoop: loop)
-      house.answer(request) { answer in
+      requestHandler.answer(request) { answer in
         // The loop of a server that ended takes nothing any more.
         guard !departure.hasHappened else { return }
         loop.execute {
@@ -334,7 +334,7 @@ final class HttpConnection: ChannelDuplexHandler {
     state = .sending
     arm(context, limits.sendTime)
     isKept = isKept && !server.isClosing
-    if let origin { answer.headers.merge(Doorkeeper.headers(for: origin)) { $1 } }
+    if let origin { answer.headers.merge(AccessPolicy.headers(for: origin)) { $1 } }
     var headers = HTTPHeaders(answer.allHeaders.map { ($0.name, $0.value) })
     if !isKept { headers.add(name: "Connection", value: "close") }
     context.write(

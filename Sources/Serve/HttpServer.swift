@@ -12,7 +12,7 @@ internal import Synchronization
 /// On its loop alone, but for what is behind the lock.
 final class HttpServerState: Sendable {
   private struct Shared {
-    var book: ConnectionBook
+    var table: ConnectionTable
     var ledger: ByteLedger
     var rates: RequestRates
     var isClosing = false
@@ -20,19 +20,19 @@ final class HttpServerState: Sendable {
     var next = 0
   }
 
-  let doorkeeper: Doorkeeper
+  let accessPolicy: AccessPolicy
   let meter: ServeMeter
   /// Where requests get a line each; nil for nowhere.
   let log: ServeLog?
   private let shared: Mutex<Shared>
 
-  init(_ doorkeeper: Doorkeeper, _ meter: ServeMeter, _ limits: ServeLimits, _ log: ServeLog?) {
-    self.doorkeeper = doorkeeper
+  init(_ accessPolicy: AccessPolicy, _ meter: ServeMeter, _ limits: ServeLimits, _ log: ServeLog?) {
+    self.accessPolicy = accessPolicy
     self.meter = meter
     self.log = log
     shared = Mutex(
       Shared(
-        book: ConnectionBook(limit: limits.connections), ledger: ByteLedger(limit: limits.heldByteCount),
+        table: ConnectionTable(limit: limits.connections), ledger: ByteLedger(limit: limits.heldByteCount),
         rates: RequestRates(perSecond: limits.requestsPerSecond, burst: limits.requestBurst)))
   }
 
@@ -46,7 +46,7 @@ final class HttpServerState: Sendable {
       let number = shared.next
       guard !shared.isClosing else { return (nil, nil) }
       var victim: (@Sendable () -> Void)?
-      switch shared.book.admit(number) {
+      switch shared.table.admit(number) {
       case .refused: return (nil, nil)
       case .instead(let other): victim = shared.closings.removeValue(forKey: other)
       case .admitted: break
@@ -65,25 +65,25 @@ final class HttpServerState: Sendable {
   func leave(_ number: Int, _ heldByteCount: Int) {
     shared.withLock { shared in
       shared.ledger.giveBack(heldByteCount)
-      shared.book.leave(number)
+      shared.table.leave(number)
       shared.closings.removeValue(forKey: number)
       tell(shared)
     }
   }
 
-  func wait(_ number: Int) { shared.withLock { $0.book.wait(number) } }
-  func work(_ number: Int) { shared.withLock { $0.book.work(number) } }
+  func wait(_ number: Int) { shared.withLock { $0.table.wait(number) } }
+  func work(_ number: Int) { shared.withLock { $0.table.work(number) } }
   func hold(_ byteCount: Int) -> Bool { shared.withLock { $0.ledger.take(byteCount) } }
   func giveBack(_ byteCount: Int) { shared.withLock { $0.ledger.giveBack(byteCount) } }
   func admits(_ peer: String) -> Bool { shared.withLock { $0.rates.admit(peer, at: .now) } }
   var isClosing: Bool { shared.withLock { $0.isClosing } }
-  var isBusy: Bool { shared.withLock { $0.book.isBusy } }
+  var isBusy: Bool { shared.withLock { $0.table.isBusy } }
 
   /// Takes in nobody any more.
   func close() { shared.withLock { $0.isClosing = true } }
 
   private func tell(_ shared: Shared) {
-    meter.note(connections: shared.book.count, heldByteCount: shared.ledger.held)
+    meter.note(connections: shared.table.count, heldByteCount: shared.ledger.held)
   }
 }
 
@@ -102,18 +102,18 @@ package final class HttpServer: Sendable {
   /// Blocks until it does.
   ///
   /// - Parameters:
-  ///   - house: What answers.
-  ///   - doorkeeper: Who may ask.
+  ///   - requestHandler: What answers.
+  ///   - accessPolicy: Who may ask.
   ///   - host: An address.
   ///   - port: 0 for any that is free.
   ///   - log: Where each request gets a line; nil for nowhere.
   /// - Throws: ``TarnError`` `.usage` for an address that cannot be listened at.
   package init(
-    _ house: ServeHouse, _ doorkeeper: Doorkeeper, host: String, port: Int, log: ServeLog? = nil
+    _ requestHandler: RequestHandler, _ accessPolicy: AccessPolicy, host: String, port: Int, log: ServeLog? = nil
   ) throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let state = HttpServerState(doorkeeper, house.meter, house.limits, log)
-    let limits = house.limits
+    let state = HttpServerState(accessPolicy, requestHandler.meter, requestHandler.limits, log)
+    let limits = requestHandler.limits
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 256)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -131,7 +131,7 @@ package final class HttpServer: Sendable {
           try pipeline.addHandlers([
             HTTPResponseEncoder(),
             ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoding)),
-            HttpConnection(number, state, house, peer: Self.stranger(address), address: address),
+            HttpConnection(number, state, requestHandler, peer: Self.stranger(address), address: address),
           ])
         }
       }

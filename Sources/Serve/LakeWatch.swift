@@ -27,56 +27,73 @@ package struct PacedValue<Value: Sendable>: Sendable {
   }
 }
 
-/// The last looks at a lake.
-final class LakeWatch: Sendable {
-  private struct State {
-    var meter = LakeMeter()
-    var items = PacedValue<[Moving]>()
-    var gauges = PacedValue<LakeGauges>()
-    /// What else the page of the lake shows.
-    var surroundings = PacedValue<String>()
-  }
+/// A value that takes time to make, for many who ask.
+///
+/// Nobody waits for the making of another value, nor for a value that may still be used; who finds it too old makes it,
+/// one at a time, and who waited for that has what was made.
+package final class SharedValue<Value: Sendable>: Sendable {
+  private let kept = Mutex(PacedValue<Value>())
+  /// Held by who makes it, by nobody else.
+  private let turn = Mutex(())
 
+  package init() {}
+
+  /// The value, made anew where it is too old.
+  ///
+  /// - Parameter make: Makes it; may block.
+  /// - Returns: What was made, by whomever.
+  /// - Throws: What `make` throws; the next who asks makes it again.
+  package func value(_ make: () throws -> Value) throws -> Value {
+    let asked = ContinuousClock.now
+    if let value = kept.withLock({ $0.fresh(at: asked) }) { return value }
+    return try turn.withLock { _ in
+      let begin = ContinuousClock.now
+      if let value = kept.withLock({ $0.fresh(at: begin) }) { return value }
+      let value = try make()
+      let end = ContinuousClock.now
+      kept.withLock { $0.keep(value, madeFrom: begin, to: end) }
+      return value
+    }
+  }
+}
+
+/// The last looks at a lake.
+///
+/// Its disks and its catalog are read under no lock but that of the one value that is made.
+final class LakeWatch: Sendable {
   private let root: String
-  private let state = Mutex(State())
+  private let meter = Mutex(LakeMeter())
+  private let items = SharedValue<[Moving]>()
+  private let gauges = SharedValue<LakeGauges>()
+  /// What else the page of the lake shows.
+  private let restOfPage = SharedValue<String>()
   private let room = FreeRoom { try? FileSystem(of: $0).freeByteCount }
 
   init(root: String) { self.root = root }
 
   /// What else the page of the lake shows, made anew where it is too old.
-  func surroundings(_ make: () throws -> String) throws -> String {
-    let begin = ContinuousClock.now
-    if let text = state.withLock({ $0.surroundings.fresh(at: begin) }) { return text }
-    let text = try make()
-    state.withLock { $0.surroundings.keep(text, madeFrom: begin, to: .now) }
-    return text
-  }
+  func surroundings(_ make: () throws -> String) throws -> String { try restOfPage.value(make) }
 
   /// Figures of the lake for who measures it.
   private func figures() throws -> LakeGauges {
-    try state.withLock { state in
-      let now = ContinuousClock.now
-      if let gauges = state.gauges.fresh(at: now) { return gauges }
-      let gauges = try LakeGauges(LakeCatalog.open(root: root, writing: nil))
-      state.gauges.keep(gauges, madeFrom: now, to: .now)
-      return gauges
-    }
+    try gauges.value { try LakeGauges(LakeCatalog.open(root: root, writing: nil)) }
   }
 
   /// What is under way, how fast it goes and how long it takes.
   func look() throws -> [Moving] {
-    try state.withLock { state in
+    try items.value {
       let now = ContinuousClock.now
-      if let items = state.items.fresh(at: now) { return items }
-      state.meter.take(
-        try LakeLook(LakeCatalog.open(root: root, writing: nil), after: state.meter.newest), at: now)
-      let moving = (state.meter.newest?.items ?? []).map {
-        Moving(
-          item: $0, rate: $0.isComplete ? nil : state.meter.rate(of: $0), secondsLeft: state.meter.secondsLeft(of: $0),
-          bottleneck: state.meter.bottleneck(of: $0))
+      let before = meter.withLock { $0.newest }
+      // Looks come one after the other, so that this one is the next after that.
+      let look = try LakeLook(LakeCatalog.open(root: root, writing: nil), after: before)
+      return meter.withLock { meter in
+        meter.take(look, at: now)
+        return look.items.map {
+          Moving(
+            item: $0, rate: $0.isComplete ? nil : meter.rate(of: $0), secondsLeft: meter.secondsLeft(of: $0),
+            bottleneck: meter.bottleneck(of: $0))
+        }
       }
-      state.items.keep(moving, madeFrom: now, to: .now)
-      return moving
     }
   }
 

@@ -138,7 +138,7 @@ extension ServedVersion {
   }
 }
 
-extension ServeHouse {
+extension RequestHandler {
   /// Reads the `where` of a request, and sees that it asks for columns that are shown here.
   ///
   /// What is not shown cannot be asked for, as answers would tell it.
@@ -152,10 +152,10 @@ extension ServeHouse {
   /// Goes on once it is known of which rows the condition holds, if there is one.
   func filtered(
     _ asked: Asked, of version: ServedVersion, done: @escaping Done,
-    then: @escaping @Sendable (ServeHouse, Asked, @escaping Done) throws -> Void
+    then: @escaping @Sendable (RequestHandler, Asked, @escaping Done) throws -> Void
   ) throws {
     guard let condition = asked.condition, asked.filter == nil else { return try then(self, asked, done) }
-    @Sendable func go(_ house: ServeHouse, _ filter: RowFilter) throws {
+    @Sendable func go(_ handler: RequestHandler, _ filter: RowFilter) throws {
       var asked = asked
       asked.filter = filter
       let told: Done = { answer in
@@ -165,13 +165,13 @@ extension ServeHouse {
         }
         done(answer)
       }
-      try then(house, asked, told)
+      try then(handler, asked, told)
     }
     if let kept = filters.kept(version.filterKey(condition)) {
       return try go(self, kept)
     }
-    begin(on: filtering, busy: "too many requests with a where wait", done) { house in
-      try go(house, house.filter(condition, of: version, asked))
+    begin(on: filtering, busy: "too many requests with a where wait", done) { handler in
+      try go(handler, handler.filter(condition, of: version, asked))
     }
   }
 

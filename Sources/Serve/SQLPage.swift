@@ -4,7 +4,7 @@ internal import Base
 internal import Lake
 internal import Report
 
-extension ServeHouse {
+extension RequestHandler {
   private static let shownRowCount = 200
 
   /// `/sql`.

@@ -3,7 +3,7 @@
 internal import Base
 internal import Lake
 
-extension ServeHouse {
+extension RequestHandler {
   /// The cosine from which on clip-retrieval takes two results for one.
   private static let duplicateCosine = 0.94
 
@@ -87,13 +87,13 @@ extension ServeHouse {
       k: k, nprobe: nprobe, unique: unique, condition: try condition(body.text("where"), of: version),
       isGone: request.isGone)
     if case .row(let id) = wanted {
-      return try filtered(asked, of: version, done: told) { house, asked, done in
-        house.work(on: house.catalog, done) { house in
-          let answer = try house.likeAnswer(id, in: version, asked)
+      return try filtered(asked, of: version, done: told) { handler, asked, done in
+        handler.work(on: handler.catalog, done) { handler in
+          let answer = try handler.likeAnswer(id, in: version, asked)
           guard answer.isGood, case .object(var line)? = answer.document else { return answer }
           let ids = (line["ids"]?.elements ?? []).compactMap(\.integer)
           let notes = asked.notes([ids.count], in: version, for: .program)
-          let values = try house.values(of: ids, only: columns, in: version, request.isGone)
+          let values = try handler.values(of: ids, only: columns, in: version, request.isGone)
           // The verb's own bytes where there is nothing to add.
           guard values != nil || !notes.isEmpty else { return answer }
           if let values { line["columns"] = .array(values.map { .object($0) }) }

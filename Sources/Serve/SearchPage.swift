@@ -41,7 +41,7 @@ struct SearchForm {
   }
 
   /// What the words are: a vector in brackets, a row after a number sign, else words.
-  func wanted() throws -> ServeHouse.Wanted {
+  func wanted() throws -> RequestHandler.Wanted {
     if words.hasPrefix("[") {
       guard let value = JSONValue(parsing: words) else { throw TarnError(.usage, "the vector is no JSON array") }
       return .vectors([try JSONBody.vector(value, "the vector")])
@@ -70,7 +70,7 @@ struct SearchForm {
   static func address(ofRow id: RowID, in version: VersionName) -> String { "/search?q=%23\(id)&version=\(version)" }
 }
 
-extension ServeHouse {
+extension RequestHandler {
   /// `/search`: the form, and what was found.
   func searchPage(_ request: ServeRequest, done: @escaping Done) throws {
     if let address = SearchForm.address(of: request) { return done(.elsewhere(address)) }

@@ -116,19 +116,20 @@ struct MetricsPage {
   }
 }
 
-extension ServeHouse {
+extension RequestHandler {
   /// `GET /metrics`.
   func metrics() throws -> String {
     var page = MetricsPage()
     page.family("tarn_build_info", "gauge", "The version of this tarn.")
     page.sample("tarn_build_info", [("version", Tool.version)], 1)
     meter.write(to: &page)
-    let (done, waiting) = desk.statistics
+    let (done, waiting) = batcher.statistics
     page.one("tarn_queries_total", "counter", "Queries that were searched.", Double(done.queries))
     page.one("tarn_batches_total", "counter", "Searches, each of several queries.", Double(done.batches))
     page.one("tarn_search_seconds_total", "counter", "Time spent in searches.", done.seconds)
     page.one("tarn_rows_shown_total", "counter", "Rows that queries were compared with.", Double(done.rowsShown))
     page.family("tarn_waiting", "gauge", "What waits: queries in the desk, requests in each lane.")
+    // The label is older than the type's name; dashboards read it.
     page.sample("tarn_waiting", [("lane", "desk")], Double(waiting))
     for (name, lane) in lanes { page.sample("tarn_waiting", [("lane", name)], Double(lane.count)) }
     let kept = filters.statistics

@@ -96,22 +96,21 @@ package struct ServeRun {
     var limits = options.limits
     // Each is an open file; where the system allows few, few are served, and the server lives.
     limits.connections = min(limits.connections, max(OpenFiles.room, 16))
-    let doorkeeper = try Doorkeeper(names: options.names, token: options.token, origins: options.origins)
-    let catalog = try LakeCatalog.open(root: root, writing: nil)
+    let accessPolicy = try AccessPolicy(names: options.names, token: options.token, origins: options.origins)
     let log = try ServeLog(tell)
     defer { log.close() }
-    let shelf = try VersionShelf(
-      options.versions, in: catalog, columns: options.columns, threads: options.threads, cancellation: cancellation,
+    let registry = try VersionRegistry(
+      options.versions, in: root, columns: options.columns, threads: options.threads, cancellation: cancellation,
       tell: { log.say($0) })
-    defer { shelf.close() }
-    let house = try ServeHouse(
-      { shelf.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
+    defer { registry.close() }
+    let handler = try RequestHandler(
+      { registry.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
       limits: limits)
-    defer { house.close() }
+    defer { handler.close() }
     let server = try HttpServer(
-      house, doorkeeper, host: options.host, port: options.port, log: options.isLogging ? log : nil)
-    try shelf.watch()
-    ready(server.address, shelf.versions.all)
+      handler, accessPolicy, host: options.host, port: options.port, log: options.isLogging ? log : nil)
+    try registry.watch()
+    ready(server.address, registry.versions.all)
     let told = DispatchSemaphore(value: 0)
     let registration = cancellation.whenCancelled { told.signal() }
     told.wait()

@@ -11,7 +11,7 @@ package struct ServedVersion: Sendable {
   let nlist: Int
   let places: VersionPlaces
   let columns: RowColumns?
-  /// What the desk searches; its files are unmapped with the last question of it.
+  /// What the batcher searches; its files are unmapped with the last question of it.
   let searched: SearchedVersion
   /// The rows that nobody is shown; nil for none.
   let hidden: HiddenRows?

@@ -4,7 +4,7 @@ internal import Base
 internal import Foundation
 internal import Lake
 
-extension ServeHouse {
+extension RequestHandler {
   /// Answers a path of the API with what its verb prints.
   func verbAnswer(_ verb: ServeRoute.Verb, _ request: ServeRequest) throws -> ServeAnswer {
     if verb == .locate { return try locateAnswer(request) }

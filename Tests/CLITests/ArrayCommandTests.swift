@@ -76,6 +76,48 @@ import TestSupport
     #expect(try outputs(lake, "v@1") == outputs(other, "v@1"))
   }
 
+  /// What a companion says is said of both sides of a pair, where they are of the same files.
+  @Test func aRuleOfOneSideIsMadeOfTheOtherByTheSameValues() throws {
+    let lake = try ArraySources.lake()
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(ArraySources.training)
+    let (folder, values) = (lake.directory.path + "/said", lake.directory.path + "/values")
+    try Disk.makeDirectory(folder)
+    for ordinal in 0..<ArraySources.shardCount {
+      let lines = (0..<ArraySources.rowCount).map { "{\"key\":\"\(ordinal)-\($0)\"}\n" }.joined()
+      try Disk.writeAtomically(Array(lines.utf8), to: "\(folder)/\(ordinal).jsonl")
+    }
+    try Disk.writeAtomically(Array("1-3\n".utf8), to: values)
+    try lake.succeed(["source", "add", "said", "--companion-of", "images", "--directory", folder])
+    try lake.succeed(["sync", "said", "--quiet"])
+    func exclude(_ source: String, _ more: String...) throws -> String {
+      try lake.succeed(
+        ["exclude", source, "--match", "key", "--values", values, "--reason", "case 1"] + more
+      ).outputText
+    }
+    let told = try exclude("images")
+    #expect(told.contains("`tarn exclude texts --match key --values \(values) --reason TEXT`"), "\(told)")
+    #expect(try !exclude("texts").contains("still has"))
+    #expect(try exclude("images", "--json").contains("\"paired\":[]"))
+  }
+
+  /// Both sides of a pair may be rows of one file, which is missing once.
+  @Test func filesOfBothSidesThatAreMissingAreCountedOnce() throws {
+    let lake = try ArraySources.lake()
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(["evict", "images", "--shards", "1-2"])
+    let some = try lake.run(ArraySources.training)
+    #expect(some.ending == .exit(21), "\(some.errorText)")
+    #expect(
+      some.errorText.contains("2 of 3 shards of source images are not in the lake: 1.npz, 2.npz;"),
+      "\(some.errorText)")
+    // There is a pair without them.
+    #expect(some.errorText.contains("--missing skip"), "\(some.errorText)")
+    try lake.succeed(["evict", "images"])
+    let all = try lake.run(ArraySources.training)
+    #expect(all.ending == .exit(21) && all.errorText.contains("3 of 3 shards"), "\(all.errorText)")
+  }
+
   @Test func versionsOfTwoArraysHaveEachTheirOwnRows() throws {
     let sources = try ArraySources()
     let lake = try sources.lake()
@@ -178,6 +220,8 @@ import TestSupport
     try lake.succeed(ArraySources.training)
     try build("v", from: "texts", lake)
     try lake.succeed(["evict", "texts"])
+    // What a sealed version has would be no task.
+    try lake.succeed(["revoke", "v@1", "--reason", "a test"])
     let tasks = lake.directory.path + "/tasks"
     let before = sources.requestCounts
     let plan = ["plan", "build", "w", "--trained", "t", "--images", "texts", "--shards-per-output", "2"]

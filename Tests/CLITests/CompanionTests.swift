@@ -341,6 +341,35 @@ import Testing
     #expect(other.ending != .exit(0) && other.errorText.contains("owner"), "\(other.errorText)")
   }
 
+  /// One of another source is most likely of another length, and can be taken back before anything of it is fetched.
+  @Test func anotherNumberOfShardsThanItsOwnersIsTold() throws {
+    let lake = try LakeFixture.make(.registered)
+    let folder = lake.directory.path + "/said"
+    try Disk.makeDirectory(folder)
+    for ordinal in 0..<3 { try Disk.writeAtomically(Array("{}\n".utf8), to: "\(folder)/m_\(ordinal).jsonl") }
+    let add = ["source", "add", "said", "--companion-of", "images", "--directory", folder]
+    let more = try lake.succeed(add)
+    #expect(
+      more.errorText.contains("images has 2 shards and said 3: files beside none of its shards are used for no row"),
+      "\(more.errorText)")
+    #expect(!(try lake.succeed(add).errorText.contains("warning")))
+    try lake.succeed(["source", "remove", "said"])
+    for ordinal in 1..<3 { try FileManager.default.removeItem(atPath: "\(folder)/m_\(ordinal).jsonl") }
+    let fewer = try lake.succeed(add)
+    #expect(fewer.errorText.contains("nothing is said of rows of the shards beside none"), "\(fewer.errorText)")
+  }
+
+  @Test func ofManyMisalignedShardsTheFirstAreNamed() throws {
+    let lake = try LakeFixture.make(.synced)
+    let folder = lake.directory.path + "/said"
+    try Disk.makeDirectory(folder)
+    for ordinal in 0..<9 { try Disk.writeAtomically(Array("{}\n".utf8), to: "\(folder)/m_\(ordinal).jsonl") }
+    try lake.succeed(["source", "add", "said", "--companion-of", "images", "--directory", folder, "--quiet"])
+    let said = try lake.succeed(["sync", "said", "--quiet"])
+    #expect(said.errorLines.count { $0.hasPrefix("tarn: warning: ") } == 6, "\(said.errorText)")
+    #expect(said.errorText.contains("and 4 more shards of said likewise"), "\(said.errorText)")
+  }
+
   @Test func aPageInPlaceOfAFileIsRefused() throws {
     let page = Array("<!DOCTYPE html><html><body>Sign in to go on to what you wanted to see</body></html>\n".utf8)
     let good = Array(Self.lines(0).utf8)

@@ -6,6 +6,7 @@ import Base
 import Catalog
 import Foundation
 import GRDB
+import Synchronization
 import Testing
 import TestSupport
 
@@ -366,14 +367,46 @@ enum DisturbedCommand: String, CaseIterable, CustomTestStringConvertible {
     return (number % min(width, command.leastSteps), width)
   }
 
+  /// The lake before a command, and what is in it after one that nothing disturbed.
+  private struct Undisturbed: Sendable {
+    let before: LakeFixture
+    let expected: [String]
+
+    init(_ command: DisturbedCommand) throws {
+      before = try command.lake()
+      let undisturbed = try before.copy()
+      let whole = try undisturbed.run(command.arguments(in: undisturbed))
+      try #require(whole.ending == command.success, "\(whole.errorText)")
+      for arguments in try command.afterwards(in: undisturbed) { try undisturbed.succeed(arguments) }
+      expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
+    }
+
+    private static let known = Mutex<[DisturbedCommand: (made: Undisturbed, uses: Int)]>([:])
+
+    /// What is static is not released at the end, and where not every fault is tried directories would stay.
+    private static let isLetGo: Void = {
+      atexit { Undisturbed.known.withLock { $0 = [:] } }
+    }()
+
+    /// Made once for all faults of a command, and let go with the last of them.
+    static func of(_ command: DisturbedCommand) throws -> Undisturbed {
+      isLetGo
+      return try known.withLock { known in
+        if let (made, uses) = known[command] {
+          known[command] = uses + 1 < StepFault.allCases.count ? (made, uses + 1) : nil
+          return made
+        }
+        let made = try Undisturbed(command)
+        known[command] = (made, 1)
+        return made
+      }
+    }
+  }
+
   @Test(arguments: DisturbedCommand.allCases, StepFault.allCases)
   func endsWithTheSameBytesWhateverStepFails(command: DisturbedCommand, fault: StepFault) throws {
-    let before = try command.lake()
-    let undisturbed = try before.copy()
-    let whole = try undisturbed.run(command.arguments(in: undisturbed))
-    try #require(whole.ending == command.success, "\(whole.errorText)")
-    for arguments in try command.afterwards(in: undisturbed) { try undisturbed.succeed(arguments) }
-    let expected = try undisturbed.contents(lasting: true) + command.publication(by: undisturbed)
+    let undisturbed = try Undisturbed.of(command)
+    let (before, expected) = (undisturbed.before, undisturbed.expected)
     var violations: [String] = []
     let (first, width) = Self.stride(command, fault)
     var step = first

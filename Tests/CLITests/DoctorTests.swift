@@ -43,7 +43,7 @@ import TestSupport
 
   /// A directory of another user's that holds nothing is in nobody's way.
   @Test func anEmptiedDirectoryOfSomebodyElseIsNoMatter() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     for name in ["versions/old@1", "artifacts/outputs/zz"] {
       try FileManager.default.createDirectory(
         atPath: "\(lake.lake)/\(name)", withIntermediateDirectories: true)
@@ -58,7 +58,7 @@ import TestSupport
   // MARK: The machine
 
   @Test(arguments: LakeStage.allCases) func hasNothingToSayOfASoundLake(stage: LakeStage) throws {
-    #expect(try remarks(LakeFixture.make(stage)).isEmpty)
+    #expect(try remarks(LakeFixture.make(stage, keepingLinks: true)).isEmpty)
   }
 
   @Test(arguments: [
@@ -155,7 +155,7 @@ import TestSupport
   }
 
   @Test func findsADamagedCatalog() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     let page = try #require(
       Int(lake.text("SELECT CAST(rootpage AS TEXT) FROM sqlite_schema WHERE name = 'shard_by_state'")))
     let file = try FileHandle(forUpdating: URL(fileURLWithPath: lake.lake + "/catalog.sqlite"))
@@ -171,7 +171,7 @@ import TestSupport
   }
 
   @Test func warnsOfWrongTotalsUntilTheyAreCountedAgain() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     try lake.tamper("UPDATE shard_total SET shard_count = 7 WHERE state = 'present'", recounting: false)
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.warning, "totals"))
@@ -189,7 +189,7 @@ import TestSupport
   }
 
   @Test func notesARemovalHalfDone() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     let path = try lake.text("SELECT path FROM stored_bytes WHERE kind = 'segment' LIMIT 1")
     try lake.tamper("UPDATE stored_bytes SET state = 'deleting', deleting_at = '2026' WHERE path = '\(path)'")
     let remark = try remark(lake)
@@ -256,7 +256,7 @@ import TestSupport
   }
 
   @Test func notesUnfinishedTrainingsAndBuilds() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     try lake.tamper(
       """
       INSERT INTO trained_index (name, state, method, codec, nlist, dimension, iterations, seed, pair_count,
@@ -291,7 +291,7 @@ import TestSupport
 
   @Test(arguments: ["trained-index", "nearest-images", "segment", "output-shard"])
   func findsAnArtifactThatIsGone(kind: String) throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     let path = try lake.text("SELECT path FROM stored_bytes WHERE kind = '\(kind)' LIMIT 1")
     try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/" + path)
     let remark = try remark(lake)
@@ -302,7 +302,7 @@ import TestSupport
 
   /// What is said to mend an output does, and what is not there is not said to be deleted.
   @Test func whatItSaysOfAnArtifactThatIsGoneCanBeDone() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     let output = try lake.text("SELECT path FROM stored_bytes WHERE kind = 'output-shard' LIMIT 1")
     try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/" + output)
     #expect(try remark(lake).fix?.hasPrefix("`tarn verify --repair` ") == true)
@@ -325,7 +325,7 @@ import TestSupport
   }
 
   @Test func warnsWhenAVersionLostItsNames() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     try FileManager.default.removeItem(atPath: lake.lake + "/versions/v@1/v.001.faiss")
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.warning, "versions"))
@@ -335,7 +335,7 @@ import TestSupport
   }
 
   @Test func findsAChangedLockFile() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     try write("{}", to: lake.lake + "/versions/v@1/v.lock.json")
     let remark = try remark(lake)
     #expect((remark.level, remark.check) == (.problem, "versions"))
@@ -375,7 +375,7 @@ import TestSupport
   // MARK: The verb
 
   @Test func readsAloneAndSaysSoInLines() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
     let before = try lake.contents()
     let lock = try WriterLock(path: lake.lake + "/tarn.lock", command: "a test")
     let result = try withExtendedLifetime(lock) { try lake.run(["doctor"]) }

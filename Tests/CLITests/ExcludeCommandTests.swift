@@ -26,6 +26,44 @@ import Testing
     try lake.texts("SELECT sha256 || ' ' || rows FROM v_output_shard WHERE version = '\(version)' ORDER BY output")
   }
 
+  /// A version that was planned before rows were excluded has them once it is sealed: who excludes is told, and who seals.
+  @Test func aVersionThatWasPlannedBeforeIsToldOf() throws {
+    let lake = try PairedShards([20, 20], seed: 21).lake()
+    try lake.succeed(Self.train)
+    let tasks = lake.directory.path + "/tasks"
+    try lake.succeed(["plan"] + Self.build + ["--tasks", tasks])
+    let told = try exclude(lake, [3]).outputText
+    #expect(told.contains("v@1 is not finished, and may have been planned with them: `tarn abandon v@1`"), "\(told)")
+    try lake.succeed(["worker", tasks, "--task", "0", "--scratch", lake.directory.path, "--quiet"])
+    let warned = try lake.succeed(["ingest", tasks]).errorText
+    #expect(warned.contains("what was sealed has 1 row of v@1 that was excluded since it was planned"), "\(warned)")
+    // What is begun now has none, and nobody is told anything.
+    let next = try lake.succeed(Self.build).errorText
+    #expect(!next.contains("excluded since"), "\(next)")
+    #expect(!(try exclude(lake, [4]).outputText.contains("is not finished")))
+  }
+
+  /// Where a shard that was not trained on is longer on one side, an id of the one source is another row of the other.
+  @Test func rowsOfAPairAreNamedByTheIdsThatTheyHave() throws {
+    var shards = PairedShards([20, 20], seed: 21)
+    shards.captions[0] = FeatureBytes.npy(21, dimension: PairedShards.dimension, .float32, seed: 77)
+    let lake = try shards.lake()
+    try lake.succeed([
+      "train", "t", "--images", "images", "--captions", "captions", "--shards", "1", "--nlist", "2", "--iterations",
+      "2", "--quiet",
+    ])
+    let told = try exclude(lake, [22]).outputText
+    #expect(told.contains("captions still has 1 row of the same pairs, 23: they have other ids there"), "\(told)")
+    let again = try exclude(lake, [22], "--json").outputText
+    let named = try #require(JSONValue(parsing: again)?["paired"]?.elements.first, "\(again)")
+    #expect(named["source"]?.string == "captions")
+    #expect(named["ids"]?.elements.compactMap(\.integer) == [23])
+    let file = lake.directory.path + "/captions.txt"
+    try "23\n".write(toFile: file, atomically: true, encoding: .utf8)
+    try lake.succeed(["exclude", "captions", "--ids", file, "--reason", "case 17"])
+    #expect(try lake.text("SELECT row FROM v_exclusion WHERE source = 'captions'") == "2")
+  }
+
   /// No training draws what is excluded on either side, and none that was begun goes on with it; what was trained before
   /// is what it was, and can be trained again.
   @Test func noTrainingDrawsWhatIsExcluded() throws {
@@ -58,7 +96,7 @@ import Testing
     let sameBytes = "SELECT sha256 FROM trained_index WHERE name = 'u'"
     #expect(try lake.text(sameBytes) == without.text(sameBytes))
     // What is there is told, and made again from its document as it was.
-    let again = try lake.run(Self.train.filter { $0 != "--quiet" })
+    let again = try lake.run(Self.train)
     #expect(again.ending == .exit(0) && again.errorText.contains("t was trained with 3 rows of what is excluded now"))
     #expect(try lake.text("SELECT sha256 FROM trained_index WHERE name = 't'") == before)
     let elsewhere = try LakeFixture.make(.empty)

@@ -53,6 +53,30 @@ import Testing
     }
   }
 
+  /// A place of a companion that stayed empty, as the shard beside it was dropped, is filled when that is back.
+  @Test func aPlaceThatStayedEmptyIsTakenBack() throws {
+    let counts = [9, 8, 7, 6]
+    let lake = try PairedShards(counts, seed: 5).lake()
+    for ordinal in [0, 2, 3] { try write(lake, ordinal, counts[ordinal]) }
+    let place = ["source", "drop-shards", "images", "--shards", "1"]
+    try lake.succeed(place)
+    try lake.succeed([
+      "source", "add", "meta", "--companion-of", "images", "--directory", lake.directory.path + "/meta",
+    ])
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(place + ["--undo"])
+    try lake.succeed(Self.train)
+    #expect(try exclude(lake, ["https://h/2/4"]).ending == .exit(0))
+    let refused = try lake.run(Self.build)
+    let way = "`tarn source drop-shards meta --shards 1 --undo` takes it back"
+    #expect(refused.ending == .exit(21) && refused.errorText.contains(way), "\(refused.errorText)")
+    try lake.succeed(["source", "drop-shards", "meta", "--shards", "1", "--undo"])
+    try write(lake, 1, counts[1])
+    try lake.succeed(["sync", "meta", "--quiet"])
+    try lake.succeed(Self.build)
+    #expect(try ids(lake, "v@1").count == 29)
+  }
+
   /// From what somebody knows of a row to its id: in a version, and of what a rule would take out.
   @Test func rowsAreFoundByWhatIsSaidOfThem() throws {
     let lake = try lake()
@@ -218,6 +242,35 @@ import Testing
     // The companion stays, as its rules do.
     let kept = try lake.run(["source", "remove", "meta"])
     #expect(kept.ending == .exit(64), "\(kept.ending) \(kept.errorText)")
+  }
+
+  /// One command brings all that is not here, and more shards come as the companion was registered.
+  @Test func whatIsNotHereIsFetchedAtOnce() throws {
+    let lake = try lake()
+    try lake.succeed(["sync", "meta", "--shards", "0", "--quiet"])
+    let made = try exclude(lake, ["https://h/2/4"])
+    #expect(made.errorText.contains("`tarn sync meta --shards 1-2` fetches them"), "\(made.errorText)")
+    let refused = try lake.run(Self.build)
+    #expect(
+      refused.ending == .exit(21) && refused.errorText.contains("(and 1 other shard likewise)")
+        && refused.errorText.contains("`tarn sync meta --shards 1-2` fetches them"), "\(refused.errorText)")
+    try lake.succeed(["sync", "meta", "--shards", "1-2", "--quiet"])
+    try lake.succeed(Self.build)
+    #expect(try ids(lake, "v@1") == (0..<24).filter { $0 != 21 })
+  }
+
+  /// Who reads a rule's answer learns which captions are of the same pairs, also by asking again.
+  @Test func allRowsOfTheSamePairsAreTold() throws {
+    let lake = try lake()
+    try lake.succeed(["sync", "meta", "--quiet"])
+    let values = (0..<5).map { "https://h/0/\($0)" }
+    let told = try exclude(lake, values).outputText
+    #expect(told.contains("captions still has 5 rows of the same pairs, 0, 1, 2 and 2 more: "), "\(told)")
+    #expect(
+      told.contains("`tarn exclude captions --ids FILE ")
+        && told.contains("the same command tells with --json, as `paired`"), "\(told)")
+    let again = try #require(JSONValue(parsing: exclude(lake, values, "--json").outputText))
+    #expect(again["paired"]?.text == #"[{"ids":[0,1,2,3,4],"source":"captions"}]"#)
   }
 
   /// Rows with a misaligned companion, and shards that nobody has seen.

@@ -71,6 +71,26 @@ import Testing
     #expect(again.outputText == before.outputText && !again.errorText.contains("left out"), "\(again.errorText)")
   }
 
+  /// What is made again in another directory has the rows that went since, which is said; what is only compared keeps none.
+  @Test func aRebuildThatIsKeptIsSaidToHaveThem() throws {
+    let lake = try PairedShards([11, 9], seed: 7).lake()
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build)
+    _ = try exclude(lake, [2, 14])
+    try lake.succeed(Self.build)
+    try lake.succeed(["revoke", "v@1", "--reason", "case 17"])
+    try lake.succeed(["gc", "--apply", "--segments", "--grace", "0", "--quiet"])
+    let folder = lake.directory.path + "/again"
+    let kept = try lake.succeed(["reproduce", "v@1", "--into", folder, "--quiet"])
+    #expect(
+      kept.errorText.contains("warning: \(folder) has 2 rows of v@1 that were excluded since it was made"),
+      "\(kept.errorText)")
+    let compared = try lake.succeed(["reproduce", "v@2", "--quiet"])
+    #expect(!compared.errorText.contains("excluded"), "\(compared.errorText)")
+    let without = try lake.succeed(["reproduce", "v@2", "--into", folder + "2", "--quiet"])
+    #expect(!without.errorText.contains("excluded"), "\(without.errorText)")
+  }
+
   /// A row that is no number is in no output, and a version that left it out does not have it.
   @Test func onlyVersionsThatHaveARowAreSaidTo() throws {
     var shards = PairedShards([11, 9], seed: 8)
@@ -107,5 +127,26 @@ import Testing
     #expect(bad.outputText.contains("\nv@1 still has them"), "\(bad.outputText)")
     let good = try exclude(lake, [4])
     #expect(good.outputText.contains("\nv@1, w@1 still have them"), "\(good.outputText)")
+  }
+
+  /// Of versions that share an output the one that is asked for is named to be revoked: there is no way back from that.
+  @Test func noOtherVersionIsNamedToBeRevoked() throws {
+    let lake = try PairedShards([11, 9], seed: 7).lake()
+    try lake.succeed(Self.train)
+    for name in ["v", "w"] {
+      try lake.succeed(["build", name, "--trained", "t", "--images", "images", "--quiet"])
+    }
+    _ = try exclude(lake, [3])
+    try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/outputs")
+    for name in ["v", "w"] {
+      try FileManager.default.removeItem(atPath: "\(lake.lake)/versions/\(name)@1/\(name).000.faiss")
+    }
+    for name in ["v@1", "w@1"] {
+      let result = try lake.run(["search", name, "--like", "1"])
+      #expect(result.ending == .exit(21), "\(result.errorText)")
+      #expect(
+        result.errorText.contains("rows of \(name) that are excluded")
+          && result.errorText.contains("`tarn revoke \(name) --reason TEXT` withdraws \(name)"), "\(result.errorText)")
+    }
   }
 }

@@ -293,7 +293,7 @@ import TestSupport
     let evicted = try lake.succeed(["evict", "images", "--json"]).outputText
     #expect(
       evicted == "{\"bytes\":5000,\"evicted\":0,\"kept_last_copies\":[],\"kept_old_revisions\":0,\"lost\":[],"
-        + "\"of\":[],\"old_revisions\":0,\"parts\":1}\n")
+        + "\"of\":[],\"old_revisions\":0,\"on_no_mirror\":[],\"parts\":1}\n")
     #expect(Disk.size(of: part) == nil && Disk.size(of: part + ".resume") == nil)
     try Data(count: 5_000).write(to: URL(fileURLWithPath: part))
     try lake.succeed(["gc", "--grace", "0s", "--apply"])

@@ -6,7 +6,7 @@ import Testing
 import TestSupport
 
 @Suite struct HelpTests {
-  private struct Page {
+  private struct Page: Sendable {
     let verb: [String]
     let text: String
 
@@ -27,9 +27,12 @@ import TestSupport
     }
   }
 
-  private func pages() throws -> [Page] {
+  /// The page of every verb, asked for once for all tests.
+  private static let pages: Result<[Page], any Error> = Result {
     try ([[]] + ToolDescription.verbs()).map { Page(verb: $0, text: try ProcessRunner.run($0 + ["--help"]).outputText) }
   }
+
+  private func pages() throws -> [Page] { try Self.pages.get() }
 
   /// No line is wider than the 80 columns there are without a terminal, but for commands, which are broken before
   /// options alone.

@@ -144,7 +144,13 @@ final class LakeFixture: Sendable {
   }
 
   /// A lake at a stage, copied from one that was brought there once.
-  static func make(_ stage: LakeStage) throws -> LakeFixture {
+  ///
+  /// - Parameters:
+  ///   - stage: How far it is.
+  ///   - keepingLinks: Whether names of outputs are links to their artifacts, as where it was built.
+  /// - Returns: The lake.
+  /// - Throws: When a command that leads there fails.
+  static func make(_ stage: LakeStage, keepingLinks: Bool = false) throws -> LakeFixture {
     let sources = try sources()
     return try prototypes.withLock { prototypes in
       for step in LakeStage.allCases where step.rawValue <= stage.rawValue && prototypes.lakes[step] == nil {
@@ -158,7 +164,7 @@ final class LakeFixture: Sendable {
         for arguments in step.arguments(sources) { try next.succeed(arguments) }
         prototypes.lakes[step] = next
       }
-      return try #require(prototypes.lakes[stage]).copy()
+      return try #require(prototypes.lakes[stage]).copy(keepingLinks: keepingLinks)
     }
   }
 
@@ -255,11 +261,14 @@ final class LakeFixture: Sendable {
     return result
   }
 
-  /// Runs tarn on this lake as ``OrdinaryUser``, whose it has to be.
-  func runOrdinarily(_ arguments: [String]) throws -> ProcessResult {
+  /// Runs tarn on this lake as ``OrdinaryUser``, whose it has to be to be written.
+  func runOrdinarily(_ arguments: [String]) throws -> ProcessResult { try startOrdinarily(arguments).finish() }
+
+  /// Starts tarn on this lake as ``OrdinaryUser``.
+  func startOrdinarily(_ arguments: [String]) throws -> RunningProcess {
     let words = OrdinaryUser.prefix + [OrdinaryUser.tool] + Self.impatient(arguments)
     let variables = ProcessRunner.environment.merging(environment(["HOME": directory.path])) { $1 }
-    return try RunningProcess(words[0], Array(words.dropFirst()), environment: variables).finish()
+    return try RunningProcess(words[0], Array(words.dropFirst()), environment: variables)
   }
 
   /// Starts tarn on this lake.

@@ -171,8 +171,12 @@ import TestSupport
     let lake = try PairedShards([10, 10], seed: 6).lake()
     try FileManager.default.removeItem(atPath: lake.directory.path + "/images/images_1.npy")
     _ = try lake.run(["sync", "images", "--refresh", "--quiet"])
-    #expect(try lake.succeed(["evict", "images"]).outputText.contains("2 shards evicted"))
+    let said = try lake.succeed(["evict", "images"]).outputText
+    #expect(said.contains("2 shards evicted"), "\(said)")
+    // That no sync brings it back is said.
+    #expect(said.contains("1 shard of these is on no mirror any more, images_1.npy: "), "\(said)")
     #expect(try present(lake).isEmpty)
+    #expect(!(try lake.succeed(["evict", "images"]).outputText.contains("on no mirror")))
   }
 
   /// Bytes that a mirror replaced, and that the lake did not take for those.

@@ -147,6 +147,7 @@ import TestSupport
     for (arguments, fragment) in [
       (["sync", "--jbos", "3"], "Did you mean '--jobs'"), (["sync", "--jobs", "x"], "--jobs"), (["build"], "<name>"),
       (["sync", "--jobs", "0"], "--jobs is 1 to 64"), (["limit", "5"], "with its unit"),
+      (["limit", "500.5"], "with its unit"), (["limit", "5/s"], "with its unit"), (["limit", "0.4b"], "with its unit"),
     ] {
       expectRefusal(try ProcessRunner.run(arguments), 64, [fragment, "see `tarn \(arguments[0]) --help`"])
     }
@@ -480,8 +481,7 @@ import TestSupport
     #expect(mkfifo(pipe, 0o600) == 0)
     for options in [["--ids", pipe], ["--match", "url", "--values", pipe]] {
       let refused = try lake.run(["exclude", "images", "--reason", "r"] + options)
-      #expect(refused.errorText.contains("is not a regular file"), "\(refused.errorText)")
-      #expect(refused.errorText.contains("give - in place of the file"), "\(refused.errorText)")
+      expectRefusal(refused, 64, ["is not a regular file", "give - in place of the file"])
     }
   }
 

@@ -104,7 +104,10 @@ struct ToolDescription: Decodable {
       ["train", "u", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "1"],
       ["build", "w", "--trained", "u", "--images", "images"], ["status"], ["sql", "SELECT * FROM v_shard"], ["schema"],
       ["versions"],
-      ["plan", "build", "x", "--trained", "u", "--images", "images", "--tasks", lake.directory.path + "/tasks"],
+      [
+        "plan", "build", "x", "--trained", "u", "--images", "images", "--shards", "0", "--tasks",
+        lake.directory.path + "/tasks",
+      ],
       [
         "plan", "train", "y", "--images", "images", "--captions", "captions", "--nlist", "2", "--tasks",
         lake.directory.path + "/rounds",
@@ -179,6 +182,24 @@ struct ToolDescription: Decodable {
     }
   }
 
+  /// `--quiet` leaves out what one can do without, and nothing that is lost or must go.
+  @Test func quietLeavesInWhatMustBeSeen() throws {
+    let lake = try LakeFixture.make(.built)
+    let (inner, ids) = (lake.lake + "/inner", lake.directory.path + "/ids")
+    let advised = try lake.run(["init", inner])
+    #expect(advised.errorText.contains("is inside the lake \(lake.lake)"), "\(advised.errorText)")
+    let quiet = try lake.run(["init", inner + "2", "--quiet"])
+    #expect(quiet.ending == .exit(0) && quiet.errors.isEmpty, "\(quiet.errorText)")
+    try Data("1\n".utf8).write(to: URL(fileURLWithPath: ids))
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "case 17"])
+    let pushed = try lake.run(["push", "v@1", lake.directory.path + "/place", "--quiet"])
+    #expect(
+      pushed.ending == .exit(0) && pushed.errorText.contains("1 row of v@1 that was excluded since it was made"),
+      "\(pushed.errorText)")
+    let help = try lake.run(["push", "--help"]).outputText.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    #expect(help.contains("Print no progress, notes or advice; what is lost or damaged,"), "\(help)")
+  }
+
   @Test func failuresAreJSONToo() throws {
     let lake = try LakeFixture.make(.synced)
     for arguments in [["show", "none@1"], ["build", "v", "--trained", "none", "--images", "images"]] {
@@ -190,6 +211,21 @@ struct ToolDescription: Decodable {
       #expect(error["exit"] as? Int == 64)
       #expect((error["message"] as? String)?.contains("none") == true)
     }
+  }
+
+  /// What to do is no part of what happened, for programs; people read both in one line.
+  @Test func whatToDoIsNoPartOfTheMessage() throws {
+    let lake = try LakeFixture.make(.registered)
+    try lake.succeed([
+      "source", "add", "dead", "--url", "http://127.0.0.1:1/{ordinal}.npy", "--count", "2", "--dimension", "8",
+    ])
+    let result = try lake.run(["sync", "dead", "--json"])
+    #expect(result.ending == .exit(75), "\(result.errorText)")
+    let last = try #require(result.outputText.split(separator: "\n").last)
+    let error = try #require(JSONValue(parsing: String(last))?["error"])
+    #expect(error["message"]?.string == "2 shards failed", "\(last)")
+    #expect(error["hint"]?.string == "run it again to retry", "\(last)")
+    #expect(result.errorLines.last == "tarn: 2 shards failed; run it again to retry", "\(result.errorText)")
   }
 
   @Test func aSecondRunChangesNoRowAndNoByte() throws {

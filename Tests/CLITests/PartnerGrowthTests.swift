@@ -3,6 +3,7 @@
 
 import Base
 import Foundation
+import Lake
 import Testing
 import TestSupport
 
@@ -72,7 +73,7 @@ import TestSupport
     #expect(rows.outputText.contains("part1_aa-0") && !rows.outputText.contains("part1_ad-0"), "\(rows.outputText)")
     #expect(rows.errorText.contains("it is used for no row"), "\(rows.errorText)")
     // Each that tells of it says what helps.
-    let way = "`tarn source add … --companion-of images` with --url-list"
+    let way = "`tarn source add … --companion-of images --url-list LIST`"
     let sync = try folders.lake.succeed(["sync", "--quiet"]).errorText
     for text in [told, rows.errorText, sync] { #expect(text.contains(way), "\(text)") }
   }
@@ -132,7 +133,7 @@ import TestSupport
     #expect(waits.contains("new files come in the order of images"), "\(waits)")
     #expect(
       waits.contains("cap_3.npy will be added once the file is there that belongs to img_2.npy, before it"), "\(waits)")
-    #expect(waits.contains("`tarn source add … --order-of images` with --url-list"), "\(waits)")
+    #expect(waits.contains("`tarn source add … --order-of images --url-list LIST`"), "\(waits)")
     try folders.features("captions", "cap_2", "cap_4")
     let told = try folders.refresh("captions")
     #expect(told.contains("cap_4.npy will be added once images has a file of such a name"), "\(told)")
@@ -186,6 +187,24 @@ import TestSupport
     #expect(try folders.shards("meta").suffix(2) == ["m_4.jsonl", "m_5.jsonl"])
   }
 
+  /// What many files wait for alike is said once, and in no time.
+  @Test(.timeLimit(.minutes(1))) func whatManyWaitForIsSaidOnce() {
+    let taken = (0..<100_000).map {
+      WaitingFile(name: "n\($0)", reason: .taken(by: "o\($0)", partner: "p\($0)"))
+    }
+    let unknown = ["x", "y"].map { WaitingFile(name: $0, reason: .unknown(source: "images")) }
+    let lines = WaitingFile.lines(taken + unknown, of: "meta", way: "a way", companion: true)
+    #expect(
+      lines == [
+        "n0 is not added: it belongs beside p0 by its name, where o0 stands, and so it is with 99999 others",
+        "x and 1 other will be added once images has a file of such a name: `tarn source refresh images` takes in what "
+          + "came there",
+        "a way",
+      ])
+    let one = WaitingFile.lines(Array(taken.prefix(1)), of: "meta", way: nil, companion: true)
+    #expect(one == ["n0 is not added: it belongs beside p0 by its name, where o0 stands"])
+  }
+
   /// A shard that was dropped needs no partner: its place stays empty.
   @Test func aDroppedPartnerIsNotWaitedFor() throws {
     let folders = try Folders()
@@ -223,7 +242,7 @@ import TestSupport
       "source", "add", "meta", "--companion-of", "images", "--directory", directory,
     ])
     #expect(refused.ending == .exit(64))
-    for part in ["`tarn source add … --companion-of images` with --url-list", "`tarn sync --missing skip`"] {
+    for part in ["`tarn source add … --companion-of images --url-list LIST`", "`tarn sync --missing skip`"] {
       #expect(refused.errorText.contains(part), "\(refused.errorText)")
     }
     let list = folders.lake.directory.path + "/list"

@@ -28,6 +28,20 @@ import TestSupport
     #expect(try lake.texts("SELECT name FROM index_version").isEmpty)
   }
 
+  /// A line of run.txt names the directory that it is run in: who runs it elsewhere is told where.
+  @Test func itIsSaidWhereTheLinesAreRun() throws {
+    let lake = try LakeFixture.make(.trained)
+    try PlannedLake.addUnseen(to: lake)
+    let place = lake.directory.path + "/tasks"
+    let planned = try lake.succeed(["plan", "build"] + PlannedLake.arguments + ["--tasks", place])
+    #expect(
+      planned.outputText.contains("run them there, by run.txt, slurm.sh or k8s.yaml; then"), "\(planned.outputText)")
+    let elsewhere = try lake.run(["worker", lake.directory.path, "--task", "0"])
+    #expect(elsewhere.ending == .exit(64), "\(elsewhere.errorText)")
+    let way = "has no plan of tasks; a line of run.txt is run in the directory that has that file; `tarn plan build"
+    #expect(elsewhere.errorText.contains(way), "\(elsewhere.errorText)")
+  }
+
   @Test func aPlanOfAnotherVersionIsRefusedBeforeOneIsPlanned() throws {
     let planned = try PlannedLake.make(done: false)
     // Three lists of eight elements are next to nothing beside what a build takes anyway.
@@ -61,6 +75,8 @@ import TestSupport
     ])
     try lake.succeed(plan)
     let after = try tasks.plan()
+    // What was said of the task that it was.
+    #expect(tasks.failure(of: 0) == nil)
     // The other one may be under way: it stays what it is.
     #expect(after.tasks[0] != before.tasks[0] && after.tasks[1] == before.tasks[1])
     #expect(try work(0).ending == .exit(0))
@@ -100,6 +116,106 @@ import TestSupport
     #expect(plan.errors.isEmpty, "\(plan.errorText)")
   }
 
+  private func spoil(_ path: String, isLost: Bool) throws {
+    if isLost {
+      try FileManager.default.removeItem(atPath: path)
+    } else {
+      try Data("{}".utf8).write(to: URL(fileURLWithPath: path))
+    }
+  }
+
+  /// One of very many that a disk lost must not cost what all workers made.
+  @Test(arguments: [true, false], ["plan build", "build"])
+  func aTaskThatIsNotWholeIsLaidAnew(isLost: Bool, again: String) throws {
+    let planned = try PlannedLake.make()
+    let plan = try planned.tasks.plan()
+    try spoil(planned.tasks.taskPath(0, plan.tasks[0]), isLost: isLost)
+    let refused = try planned.ingest()
+    #expect(refused.ending == .exit(isLost ? 21 : 20), "\(refused.errors)")
+    #expect(refused.errors.contains("; plan again into \(planned.tasks.path), "), "\(refused.errors)")
+    let place = ["--tasks", planned.tasks.path]
+    if again == "plan build" {
+      let told = try planned.lake.succeed(["plan", "build"] + PlannedLake.arguments + place)
+      #expect(told.errorText.contains("laid anew"), "\(told.errorText)")
+      #expect(try planned.ingest().ending == .exit(0))
+    } else {
+      try planned.lake.succeed(["build"] + PlannedLake.arguments + ["--executor", "local:1"] + place)
+    }
+    // The same one: what was made of it is taken.
+    #expect(try planned.tasks.plan() == plan)
+    #expect(try planned.tasks.receiptNames().values.map(\.count) == [1, 1])
+    #expect(try planned.sealedDigest() == PlannedLake.digest())
+  }
+
+  /// Where the lake knows of other addresses by now, the task that was lost says those, and the other stays.
+  @Test func aTaskThatIsLostIsSaidAsItIsNow() throws {
+    let planned = try PlannedLake.make(done: false)
+    let plan = try planned.tasks.plan()
+    try spoil(planned.tasks.taskPath(1, plan.tasks[1]), isLost: true)
+    try planned.lake.succeed([
+      "source", "mirror", "add", "unseen", LakeFixture.sources().server.url("/elsewhere/img_{ordinal}.npy"),
+    ])
+    try planned.lake.succeed(["plan", "build"] + PlannedLake.arguments + ["--tasks", planned.tasks.path])
+    let after = try planned.tasks.plan()
+    #expect(after.tasks[0] == plan.tasks[0] && after.tasks[1] != plan.tasks[1])
+    guard case .output(let task) = try planned.tasks.task(1, of: after) else {
+      Issue.record("a plan of a build has outputs")
+      return
+    }
+    #expect(task.output == 1)
+    for number in 0..<2 { try planned.work(number) }
+    #expect(try planned.ingest().ending == .exit(0))
+  }
+
+  @Test(arguments: [true, false]) func aSearchThatIsNotWholeIsLaidAnew(isLost: Bool) throws {
+    let lake = try LakeFixture.make(.synced)
+    let tasks = TaskDirectory(lake.directory.path + "/training")
+    let plan = [
+      "plan", "train", "t", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "2",
+      "--tasks", tasks.path, "--quiet",
+    ]
+    try lake.succeed(plan)
+    let before = try tasks.plan()
+    try spoil(tasks.taskPath(0, before.tasks[0]), isLost: isLost)
+    let work = ["worker", tasks.path, "--task", "0", "--scratch", lake.directory.path, "--quiet"]
+    let refused = try lake.run(work)
+    #expect(refused.ending == .exit(isLost ? 21 : 20), "\(refused.errorText)")
+    #expect(refused.errorText.contains("; plan again into \(tasks.path), "), "\(refused.errorText)")
+    #expect(tasks.failure(of: 0) != nil)
+    try lake.succeed(plan)
+    #expect(try tasks.plan() == before)
+    #expect(tasks.failure(of: 0) == nil)
+    try lake.succeed(work)
+  }
+
+  /// What workers alone needed goes when it is trained; what a kill left then, when somebody looks again.
+  @Test func whatWorkersFoundGoesWhenItIsTrained() throws {
+    let lake = try LakeFixture.make(.synced)
+    let tasks = TaskDirectory(lake.directory.path + "/training")
+    try lake.succeed([
+      "plan", "train", "t", "--images", "images", "--captions", "captions", "--nlist", "3", "--iterations", "1",
+      "--tasks", tasks.path, "--quiet",
+    ])
+    var ending = ProcessResult.Ending.exit(3)
+    while ending == .exit(3) {
+      let open = try tasks.openTasks(of: tasks.plan()).map { "\($0.task)" }
+      try #require(!open.isEmpty)
+      try lake.succeed([
+        "worker", tasks.path, "--task", open.joined(separator: ","), "--scratch", lake.directory.path, "--quiet",
+      ])
+      ending = try lake.run(["ingest", tasks.path, "--quiet"]).ending
+    }
+    #expect(ending == .exit(0))
+    for path in [tasks.results, tasks.path + "/matrices"] {
+      #expect(!Disk.isDirectory(path))
+      try Disk.makeDirectory(path)
+      try Disk.writeAtomically([], to: path + "/left")
+    }
+    try lake.succeed(["ingest", tasks.path, "--quiet"])
+    for path in [tasks.results, tasks.path + "/matrices"] { #expect(!Disk.isDirectory(path)) }
+    #expect(try !tasks.receiptNames().isEmpty)
+  }
+
   /// In place, where the lake's own rows may be the same file; by another file; or not there.
   @Test(arguments: ["changed", "replaced", "lost"]) func aMatrixThatIsNotWholeIsLaidAnew(fault: String) throws {
     let lake = try LakeFixture.make(.synced)
@@ -137,6 +253,32 @@ import TestSupport
     let path = lake.directory.path + "/sizes.txt"
     try Disk.writeAtomically(Array((lines.joined(separator: "\n") + "\n").utf8), to: path)
     return path
+  }
+
+  /// What a host could not have is no part of the version from then on: who seals it hears of it.
+  @Test func whatAWorkerLeavesOutIsNamed() throws {
+    let lake = try LakeFixture.make(.trained)
+    let server = try LakeFixture.sources().server
+    let (sizes, absent) = (try sizes(in: lake), "img_\(FeatureSources.shardCount).npy")
+    let one = try #require(try String(contentsOfFile: sizes, encoding: .utf8).split(separator: "\n").first)
+    try Disk.writeAtomically(
+      try Disk.contents(of: sizes) + Array("\(one.replacing("img_0.npy", with: absent))\n".utf8), to: sizes)
+    try lake.succeed([
+      "source", "add", "partly", "--url", server.url("/images/img_{ordinal}.npy"), "--count",
+      "\(FeatureSources.shardCount + 1)", "--dimension", "\(FeatureSources.dimension)", "--sizes", sizes,
+    ])
+    let tasks = lake.directory.path + "/tasks"
+    try lake.succeed([
+      "plan", "build", "v", "--trained", "t", "--images", "partly", "--shards-per-output",
+      "\(FeatureSources.shardCount + 1)", "--missing", "skip", "--tasks", tasks,
+    ])
+    try lake.succeed([
+      "worker", tasks, "--task", "0", "--scratch", lake.directory.path, "--patience", "0", "--quiet",
+    ])
+    let told = try lake.succeed(["ingest", tasks, "--json"]).outputText
+    let left = try #require(JSONValue(parsing: told)?["left_out"]?.elements)
+    #expect(left.count == 1 && left.first?["shard"]?.string == absent, "\(told)")
+    #expect(left.first?["reason"]?.string?.contains("404") ?? false, "\(told)")
   }
 
   @Test func aReceiptThatCannotBePutAwayKeepsNobodyElseOut() throws {

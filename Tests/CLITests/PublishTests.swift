@@ -68,6 +68,41 @@ import TestSupport
     }
   }
 
+  /// A publisher knows of no takedown here.
+  @Test func rowsThatAreExcludedHereAreTold() throws {
+    let lake = try LakeFixture.make(.synced)
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("3\n21\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    let pulled = try Self.pull(lake, LakeFixture.published(), "v@1", "--allow-inside")
+    #expect(
+      pulled.ending == .exit(0) && pulled.errorText.contains("warning: v@1 has 2 rows that are excluded here"),
+      "\(pulled.errorText)")
+    let again = try Self.pull(lake, LakeFixture.published(), "v@1", "--allow-inside")
+    #expect(again.ending == .exit(0) && !again.errorText.contains("excluded"), "\(again.errorText)")
+    let adopt = ["adopt", "version", "a"] + (try LakeFixture.publishedOutputs()) + ["--trained", "t"]
+    let adopted = try lake.succeed(adopt + ["--source", "images"])
+    #expect(adopted.errorText.contains("warning: a@1 has 2 rows that are excluded here"), "\(adopted.errorText)")
+  }
+
+  /// Who pulled an earlier version learns with the next one what its publisher took out.
+  @Test func rowsThatThePublisherTookOutAreTold() throws {
+    let (built, lake) = (try LakeFixture.make(.built), try LakeFixture.make(.empty))
+    let (place, ids) = (built.directory.path + "/place", built.directory.path + "/ids")
+    try built.succeed(["push", "v@1", place, "--quiet"])
+    let first = try Self.pull(lake, place, "v@1", "--allow-inside", "--quiet")
+    #expect(first.ending == .exit(0) && !first.errorText.contains("made without"), "\(first.errorText)")
+    try Disk.writeAtomically(Array("3\n21\n".utf8), to: ids)
+    try built.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    for arguments in LakeStage.built.arguments(try LakeFixture.sources()) { try built.succeed(arguments) }
+    try built.succeed(["push", "v@2", place, "--quiet"])
+    let second = try Self.pull(lake, place, "v@2", "--allow-inside", "--quiet")
+    #expect(
+      second.ending == .exit(0)
+        && second.errorText.contains("v@2 was made without 2 rows that v@1 has: `tarn diff v@1 v@2` tells which"),
+      "\(second.errorText)")
+  }
+
   @Test func aSecondTimeMovesNothing() throws {
     let lake = try LakeFixture.make(.built)
     let place = lake.directory.path + "/place"
@@ -86,6 +121,24 @@ import TestSupport
     let contents = try lake.contents()
     #expect(try lake.succeed(["pull", place]).outputText.contains("already"))
     #expect(try lake.contents().filter { !$0.hasPrefix("scratch") } == contents.filter { !$0.hasPrefix("scratch") })
+  }
+
+  /// A push that ends on its way has left files, and whoever withdraws the version is told where.
+  @Test func whatIsPushedInPartIsToldOf() throws {
+    let lake = try LakeFixture.make(.built)
+    let place = lake.directory.path + "/place"
+    try Disk.makeDirectory(place + "/v@1")
+    try Data("mine".utf8).write(to: URL(fileURLWithPath: place + "/v@1/v.001.faiss"))
+    #expect(try lake.run(["push", "v@1", place, "--jobs", "1"]).ending == .exit(64))
+    #expect(Disk.size(of: place + "/v@1/v.000.faiss") != nil)
+    #expect(try lake.texts("SELECT kind || ' ' || place FROM v_publication") == ["pushed \(place)"])
+    // One that goes on is one more, as it writes; one that finds all there is none.
+    try FileManager.default.removeItem(atPath: place + "/v@1/v.001.faiss")
+    for _ in 0..<2 {
+      try lake.succeed(["push", "v@1", place])
+      #expect(try lake.text("SELECT count(*) || '' FROM v_publication") == "2")
+    }
+    #expect(try lake.succeed(["revoke", "v@1", "--reason", "test"]).outputText.contains("was pushed to \(place)"))
   }
 
   @Test func nothingAtAPlaceIsReplaced() throws {
@@ -177,6 +230,39 @@ import TestSupport
     #expect(
       refused.ending == .exit(64) && refused.errorText.contains("another source named images"), "\(refused.errorText)")
     #expect(try strange.texts("SELECT name FROM trained_index").isEmpty)
+  }
+
+  /// Rows go from what was pulled without its shards, and without a word about its layout.
+  @Test func rowsGoFromWhatWasPulledWithoutItsShards() throws {
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed(["pull", LakeFixture.published(), "v@1", "--allow-inside"])
+    let ids = lake.directory.path + "/gone"
+    try Data("3\n".utf8).write(to: URL(fileURLWithPath: ids))
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "test"])
+    let built = try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--offline"])
+    #expect(built.outputText.contains("v@2 is sealed"), "\(built.outputText)")
+    #expect(
+      try lake.texts("SELECT rows || '' FROM v_output_shard WHERE version = 'v@2' ORDER BY output") == ["19", "20"])
+    #expect(try lake.texts("SELECT state FROM shard WHERE state = 'present'").isEmpty)
+  }
+
+  /// What was withdrawn does not come back by a pull, under no name.
+  @Test func whatWasRevokedHereIsNotTakenInAgain() throws {
+    let lake = try LakeFixture.make(.built)
+    try lake.succeed(["push", "v@1", lake.directory.path + "/place", "--quiet"])
+    try lake.succeed(["revoke", "v@1", "--reason", "withdrawn"])
+    // Once as its files are there, and once as they are gone.
+    for _ in 0..<2 {
+      for more in [[], ["--as", "other"]] {
+        let result = try lake.run(["pull", lake.directory.path + "/place", "v@1", "--patience", "0"] + more)
+        let told = result.errorText
+        #expect(result.ending == .exit(64) && told.contains("v@1 was revoked in this lake"), "\(told)")
+        #expect(told.contains("`tarn reproduce v@1 --into DIR`"), "\(told)")
+      }
+      try lake.succeed(["gc", "--apply", "--grace", "0s"])
+      #expect(Disk.size(of: lake.lake + "/versions/v@1/v.000.faiss") == nil)
+    }
+    #expect(try lake.texts("SELECT name FROM index_version") == ["v"])
   }
 
   @Test func theSameSourceIsTheSame() throws {

@@ -58,6 +58,9 @@ import TestSupport
       $0.level == .problem || $0.check == "totals" && $0.level != .ok
     }
     #expect(remarks.isEmpty, "\(remarks)")
+    // What all of them lack is one note, which names each once.
+    let notes = try lake.succeed(["doctor", "--quiet"]).outputText
+    #expect(notes.contains("history of v@1, w@1") && !notes.contains("of v@1 of"), "\(notes)")
     #expect(try lake.succeed(["reproduce", "v@1"]).outputText.contains("identical"))
     let queries = lake.directory.path + "/queries.npy"
     try Data(FeatureBytes.npy(3, dimension: 8, seed: 9)).write(to: URL(fileURLWithPath: queries))
@@ -162,7 +165,7 @@ import TestSupport
     // it is meant.
     let refused = try lake.run(["sync", "--quiet"])
     #expect(refused.ending == .exit(3))
-    #expect(refused.errorText.contains("--allow-inside"))
+    #expect(refused.errorText.contains("`tarn sync images --allow-inside`"), "\(refused.errorText)")
     try lake.succeed(["sync", "--quiet", "--allow-inside"])
     #expect(try shown(lake) == before)
     #expect(try lake.succeed(["reproduce", "w@1"]).outputText.contains("identical"))

@@ -42,6 +42,8 @@ import Testing
     let filled = lines([0, 5]) { $0.fillsUp = true }
     #expect(filled.count == 1 && filled[0].contains("-1 is in their place; raise --nprobe"))
     #expect(lines([0, 5]) { ($0.namesRows, $0.fillsUp) = (true, true) }.count == 1)
+    #expect(lines([2], unique: 1).last?.hasSuffix("raise --nprobe") == true)
+    #expect(lines([2], nprobe: 64, unique: 1).last?.hasSuffix("candidates") == true)
     // More lists than there are cannot be visited.
     for said in [
       lines([2, 5], nprobe: 64, admitted: 34), lines([2], nprobe: 99, unique: 0.9),

@@ -9,10 +9,11 @@ struct ServedLake {
   let process: RunningProcess
   let port: Int
 
-  /// Starts a server, and waits until it answers.
-  init(_ lake: LakeFixture, _ options: [String] = []) throws {
+  /// Starts a server, as ``OrdinaryUser`` where that is said, and waits until it answers.
+  init(_ lake: LakeFixture, _ options: [String] = [], isOrdinary: Bool = false) throws {
     port = LoopbackClient.freePort()
-    process = try lake.start(["serve", "--listen", "127.0.0.1:\(port)"] + options)
+    let arguments = ["serve", "--listen", "127.0.0.1:\(port)"] + options
+    process = try isOrdinary ? lake.startOrdinarily(arguments) : lake.start(arguments)
     for _ in 0..<600 {
       if ask("GET", "/healthz") != nil { return }
       usleep(100_000)

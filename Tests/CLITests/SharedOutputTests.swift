@@ -102,6 +102,66 @@ import TestSupport
     try lake.succeed(["reproduce", "v@2", "--quiet"])
   }
 
+  /// Plans the next version as tasks, and says how many there are and how many outputs were taken.
+  private func plan(_ lake: LakeFixture, _ tasks: String, _ options: [String] = []) throws -> String {
+    let told = try lake.succeed(["plan"] + Self.build + options + ["--tasks", tasks, "--json"]).outputText
+    let document = try #require(JSONValue(parsing: told))
+    let (count, taken) = (try #require(document["tasks"]?.integer), try #require(document["taken"]?.integer))
+    return "\(count) and \(taken)"
+  }
+
+  private func digest(_ lake: LakeFixture) throws -> String {
+    try lake.text("SELECT coalesce(version_sha256, state) FROM index_version WHERE name = 'v' AND number = 2")
+  }
+
+  /// Workers make what is new alone, and it is the version that one machine makes.
+  @Test func whatIsThereIsNoTask() throws {
+    let lake = try lake()
+    let local = try lake.copy()
+    try local.succeed(Self.build)
+    let tasks = lake.directory.path + "/tasks"
+    #expect(try plan(lake, tasks) == "1 and 2")
+    // Planned again there is nothing left to take.
+    #expect(try plan(lake, tasks) == "1 and 0")
+    try lake.evict("images", [0, 1, 2, 3])
+    try lake.succeed(["worker", tasks, "--task", "0", "--scratch", lake.directory.path, "--quiet"])
+    try lake.succeed(["ingest", tasks, "--quiet"])
+    #expect(try digest(lake) == digest(local))
+    for output in 0..<2 { #expect(try inode(name(lake, 1, output)) == inode(name(lake, 2, output))) }
+    try lake.succeed(["verify"])
+  }
+
+  /// Rows that must go cost workers nothing, and no shard, which may be gone everywhere.
+  @Test func whatLosesRowsIsNoTaskEither() throws {
+    let lake = try lake()
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    let local = try lake.copy()
+    try local.succeed(Self.build + ["--shards", "0-3"])
+    try lake.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
+    try lake.evict("images", [0, 1, 2, 3])
+    let tasks = lake.directory.path + "/tasks"
+    let shards = ["--shards", "0-3"]
+    try lake.succeed(["plan"] + Self.build + shards + ["--tasks", tasks, "--dry-run"])
+    let before = try lake.transferCount()
+    #expect(try plan(lake, tasks, shards) == "0 and 2")
+    try lake.succeed(["ingest", tasks, "--quiet"])
+    #expect(try lake.transferCount() == before)
+    #expect(try digest(lake) == digest(local))
+    try lake.succeed(["verify"])
+  }
+
+  /// Nor for an engine, which is handed nothing.
+  @Test func anEngineIsHandedNothingThatIsThere() throws {
+    let lake = try lake()
+    try lake.succeed(Self.build + ["--shards", "0-1,4", "--executor", "local:1"])
+    #expect(try inode(name(lake, 1)) == inode(name(lake, 2)))
+    #expect(
+      try lake.texts("SELECT row_count || '' FROM output_shard WHERE version_id = 2 ORDER BY ordinal") == ["40", "20"])
+    try lake.succeed(["verify"])
+  }
+
   /// A shard that was a hole and is to be fetched now is no hole of another version's.
   @Test func whatWasAHoleIsFetchedAndNotShared() throws {
     let lake = try PairedShards([20, 20], seed: 9).lake()
@@ -126,6 +186,64 @@ import TestSupport
     #expect(steps.contains { $0["step"]?.string == "fetching" }, "\(dry)")
     try lake.succeed(Self.build)
     #expect(try lake.texts("SELECT row_count || '' FROM output_shard ORDER BY version_id") == ["20", "40"])
+  }
+
+  /// One that is damaged is no version's: it is made of its shards again, and where these are not here that is said.
+  @Test func whatIsDamagedIsMadeOfItsShards() throws {
+    let lake = try lake()
+    let path = try artifact(lake)
+    let digest = try Disk.digest(of: path)
+    try lake.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
+    try lake.evict("images", [0, 1, 2, 3])
+    try spoil(path)
+    let offline = try lake.run(Self.build + ["--offline"])
+    #expect(offline.ending == .exit(21) && offline.errorText.contains("`tarn sync images`"), "\(offline.errorText)")
+    let built = try lake.succeed(Array(Self.build.dropLast()))
+    #expect(built.errorText.contains("is damaged") && built.errorText.contains("`tarn verify --repair`"))
+    #expect(try Disk.digest(of: name(lake, 2)) == digest && Disk.digest(of: path) == digest)
+    #expect(try inode(name(lake, 1, 1)) == inode(name(lake, 2, 1)))
+    try lake.succeed(["sync", "--quiet"])
+    try lake.succeed(["reproduce", "v@2", "--quiet"])
+  }
+
+  /// Nor do rows that must go stay because of it, which no repair brings back.
+  @Test func damageKeepsNoRowThatMustGo() throws {
+    let lake = try lake()
+    let ids = lake.directory.path + "/gone"
+    try Data("3\n".utf8).write(to: URL(fileURLWithPath: ids))
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "test"])
+    try spoil(artifact(lake))
+    let repaired = try lake.run(["verify", "--repair"])
+    let told = repaired.outputText + repaired.errorText
+    #expect(told.contains("the next `tarn build` is without them"), "\(told)")
+    try lake.succeed(Self.build)
+    #expect(
+      try lake.texts(
+        """
+        SELECT o.row_count || '' FROM output_shard o JOIN index_version v ON v.id = o.version_id
+        WHERE v.number = 2 ORDER BY o.ordinal
+        """) == ["39", "40", "20"])
+    try lake.succeed(["reproduce", "v@2", "--quiet"])
+  }
+
+  /// What was begun before anybody had seen the shards takes what another version was made of them since.
+  @Test func whatWasBegunUnseenTakesWhatIsThereByNow() throws {
+    let lake = try PairedShards([20, 20, 20, 20], seed: 7).lake(synced: false)
+    try lake.succeed(["source", "probe", "images", "--quiet"])
+    try lake.succeed(["sync", "images", "--shards", "3", "--quiet"])
+    try lake.succeed(Self.train + ["--shards", "3"])
+    let first = lake.directory.path + "/images/images_0.npy"
+    try Disk.moveIntoPlace(first, first + ".away")
+    #expect(try lake.run(Self.build).ending != .exit(0))
+    try Disk.moveIntoPlace(first + ".away", first)
+    try lake.succeed(["build", "w"] + Self.build.dropFirst(2))
+    // As of a version that other machines made.
+    try FileManager.default.removeItem(atPath: lake.lake + "/artifacts/segments")
+    try lake.evict("images", [0, 1, 2, 3])
+    try lake.succeed(Self.build + ["--offline"])
+    for output in 0..<2 {
+      #expect(try inode(name(lake, 1, output)) == inode("\(lake.lake)/versions/w@1/w.00\(output).faiss"))
+    }
   }
 
   /// A file that is there with these bytes stays when it is made again; one that is damaged is replaced.
@@ -156,11 +274,22 @@ import TestSupport
     let path = try artifact(lake)
     try copyAnew(path)
     #expect(try linkCount(name(lake, 1)) == 2)
+    // Both names are of one file, which is there once more than it need be.
+    let size = ByteSize.text(try #require(Disk.size(of: path)))
+    let note = try #require(copies(lake).first)
+    #expect(note.what.hasPrefix("2 names of outputs") && note.what.contains(": \(size) are on the disk a second time"))
+    #expect(note.level == .note && note.fix?.contains("`tarn verify --repair`") ?? false)
     let said = try lake.succeed(["verify"]).outputText
     #expect(said.contains("2 names of outputs beside the files in artifacts/") && said.contains("--repair links them"))
     #expect(try lake.succeed(["verify", "--repair"]).outputText.contains("linked again"))
     #expect(try linkCount(path) == 3 && inode(name(lake, 1)) == inode(path))
     #expect(!(try lake.succeed(["verify"]).outputText.contains("names of outputs")))
+    #expect(try copies(lake).isEmpty)
+  }
+
+  /// What `doctor` says of names that are copies.
+  private func copies(_ lake: LakeFixture) throws -> [Finding] {
+    try LakeExamination(LakeCatalog.open(root: lake.lake, writing: nil)).findings().filter { $0.check == "copies" }
   }
 
   /// Four bytes that somebody overwrote are mended under every name in one repair, and what is revoked keeps none.

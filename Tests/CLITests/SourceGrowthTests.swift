@@ -183,6 +183,25 @@ import TestSupport
     try lake.succeed(["verify"])
   }
 
+  /// A list is told by its path, and is somewhere else once its lake has moved.
+  @Test func aListThatMovedIsNamedWhereItIs() throws {
+    let lake = try LakeFixture.make(.empty)
+    let (list, moved) = (lake.directory.path + "/urls", lake.lake + "/urls")
+    try "https://h.example/a.npy\n".write(toFile: list, atomically: true, encoding: .utf8)
+    try lake.succeed(["source", "add", "images", "--url-list", list, "--dimension", "8"])
+    try FileManager.default.moveItem(atPath: list, toPath: moved)
+    let lost = try lake.run(["source", "refresh", "images"])
+    #expect(
+      lost.ending == .exit(21) && lost.errorText.contains("there is no file \(list)")
+        && lost.errorText.contains("`tarn source refresh images --url-list \(moved)`"), "\(lost.errorText)")
+    try lake.succeed(["source", "refresh", "images", "--url-list", moved])
+    // It is known from then on, until it goes as well.
+    try lake.succeed(["source", "refresh", "images"])
+    try FileManager.default.removeItem(atPath: moved)
+    let gone = try lake.run(["source", "refresh", "images"])
+    #expect(gone.errorText.contains("`tarn source refresh images --url-list FILE`"), "\(gone.errorText)")
+  }
+
   /// A shard too many at the end, whose rows nobody can know, is left out like any other.
   @Test func aLastShardThatIsNowhereIsLeftOut() throws {
     let lake = try LakeFixture.make(.trained)

@@ -465,6 +465,8 @@ struct StoredLake {
     let digest = "SELECT sha256 FROM trained_index WHERE name = 't'"
     #expect(try lake.text(digest) == alone.text(digest))
     #expect(stored.names("matrices").isEmpty)
+    let made = stored.store.objects.keys.filter { $0.contains("/results/") || $0.contains("/receipts/") }
+    #expect(!made.isEmpty && made.allSatisfy { $0.contains("/receipts/") }, "\(made)")
     try lake.succeed(["verify", "--quiet"])
   }
 

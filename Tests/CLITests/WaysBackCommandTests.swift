@@ -62,7 +62,7 @@ import TestSupport
     let skipping = try lake.succeed(build + ["--bad-rows", "skip"])
     let words = "tarn: warning: n@1 is unfinished, begun with other options, shards or excluded rows than n@2; "
     #expect(skipping.errorText.contains(words + "`tarn abandon n@1` gives it up"), "\(skipping.errorText)")
-    // A version that is there, another name, and who wants no warnings.
+    // A version that is there, another name, and who wants no advice.
     for command in [build + ["--bad-rows", "skip"], ["build", "m"] + build.dropFirst(2) + ["--bad-rows", "skip"]] {
       let said = try lake.succeed(command).errorText
       #expect(!said.contains("unfinished"), "\(said)")

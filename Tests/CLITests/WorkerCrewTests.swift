@@ -28,6 +28,22 @@ import TestSupport
     #expect(left.allSatisfy { !$0.hasPrefix("tarn-") })
   }
 
+  /// A merge reads a file of each shard: a worker that may not open so many says so before it fetches one.
+  @Test func aWorkerThatMayOpenTooFewFilesSaysSoAtOnce() throws {
+    let planned = try PlannedLake.make(done: false)
+    let scratch = planned.lake.directory.path
+    let command = [
+      "-c", "ulimit -n 256; exec \"$@\"", "sh", ProcessRunner.tarn, "worker", planned.tasks.path, "--task", "0",
+      "--scratch",
+      scratch, "--patience", "0", "--quiet",
+    ]
+    let result = try RunningProcess("/bin/sh", command, environment: ProcessRunner.environment).finish()
+    #expect(result.ending == .exit(64), "\(result.errorText)")
+    #expect(result.errorText.contains("this process may open 256; run this worker where more"), "\(result.errorText)")
+    #expect(try planned.tasks.receiptNames().isEmpty)
+    #expect(planned.tasks.failure(of: 0)?.status == 64)
+  }
+
   @Test func oneThatIsHopelessDoesNotKeepTheOthers() throws {
     let planned = try PlannedLake.make(done: false)
     let plan = try planned.tasks.plan()

@@ -10,7 +10,7 @@ import TestSupport
 
 @Suite struct ArrayTests {
   @Test func filesAreTheirsThatHasThem() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let (images, texts) = try fixture.sharedSources(count: 3)
     #expect(texts.filesOf == images.id && texts.filesID == images.id && images.filesOf == nil)
@@ -27,7 +27,7 @@ import TestSupport
   }
 
   @Test func theSchemaRefusesFilesOfItsOwnToAReader() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let (_, texts) = try CatalogFixture(lake.catalog).sharedSources(count: 1)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     for statement in [
@@ -62,7 +62,7 @@ import TestSupport
   }
 
   @Test func aReaderOfAReaderReadsTheFilesOfTheFirst() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let (images, _) = try CatalogFixture(lake.catalog).sharedSources(count: 1)
     var small = SourceDefinition(
       name: "small", modality: .image, dimension: 2, elementType: .float16, mirrors: [], shards: [])
@@ -77,7 +77,7 @@ import TestSupport
   }
 
   @Test func filesOfOneMatrixHaveNoArrayForAnother() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try CatalogFixture(lake.catalog).source("plain", count: 1)
     var texts = SourceDefinition(
       name: "texts", modality: .text, dimension: 4, elementType: .float16, mirrors: [], shards: [])
@@ -89,7 +89,7 @@ import TestSupport
   }
 
   @Test func aSourceStaysWhileOthersReadItsFiles() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let (images, texts) = try fixture.sharedSources(count: 1)
     let error = #expect(throws: TarnError.self) { try lake.catalog.remove(images) }
@@ -105,7 +105,7 @@ import TestSupport
   }
 
   @Test func theHistoryTellsOfArraysAndFollowsARename() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let (images, _) = try CatalogFixture(lake.catalog).sharedSources(count: 1)
     try lake.catalog.rename(images, to: "pictures")
     func isClean() throws -> Bool {
@@ -119,7 +119,7 @@ import TestSupport
   }
 
   @Test func segmentsAreOfDigestAndArray() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let (images, texts) = try fixture.sharedSources(count: 2)
     for ordinal in 0..<2 { try fixture.fetch(ordinal, of: images, "file \(ordinal)") }
@@ -166,7 +166,7 @@ import TestSupport
   }
 
   @Test func aDocumentSaysWhoseFilesAreReadAndAnEmptyLakeKeepsIt() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let document = try document(lake, of: "texts")
     #expect(document.format == VersionExport.thirdFormat)
     #expect(document.sources.map(\.array) == ["l14_txt", "l14_img"])
@@ -175,7 +175,7 @@ import TestSupport
     let text = Array(try document.text().utf8)
     #expect(try VersionExport(reading: text, of: "a test") == document)
     #expect(document.verdict(segmentFormats: 1...1).isClean)
-    let other = try TemporaryLake()
+    let other = try TemporaryLake(inMemory: true)
     for source in document.sourcesByFiles { _ = try other.catalog.adopt(source, of: document) }
     let texts = try other.catalog.source(named: "texts")
     #expect(texts.array == "l14_txt")
@@ -185,7 +185,7 @@ import TestSupport
   }
 
   @Test func aDocumentThatLiesAboutFilesContradictsItself() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let text = try document(lake, of: "texts").text(isOneLine: true)
     for (old, new) in [
       ("\"files_of\":\"images\"", "\"files_of\":\"nobody\""), ("\"array\":\"l14_img\"", "\"array\":\"l14_imh\""),
@@ -198,7 +198,7 @@ import TestSupport
   }
 
   @Test func aSourceWithoutAnArraySaysNothingOfIt() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: images, "file")

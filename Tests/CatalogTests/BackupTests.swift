@@ -8,7 +8,7 @@ import TestSupport
 
 @Suite struct BackupTests {
   @Test func aBackupIsTheLakesState() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let path = lake.root + "/backup.sqlite"
     let summary = try lake.catalog.backup(to: path)
@@ -18,7 +18,7 @@ import TestSupport
     // https://www.sqlite.org/fileformat2.html
     #expect(Array(try Data(contentsOf: URL(fileURLWithPath: path))[18...19]) == [1, 1], "it needs a second file")
     // Put back in place of the catalog of another directory, it opens.
-    let restored = try TemporaryDirectory()
+    let restored = try TemporaryDirectory(inMemory: true)
     try FileManager.default.copyItem(atPath: path, toPath: restored.path + "/catalog.sqlite")
     let catalog = try LakeCatalog.open(root: restored.path, writing: "test")
     #expect(try catalog.versions().map(\.name) == lake.catalog.versions().map(\.name))
@@ -28,7 +28,7 @@ import TestSupport
   }
 
   @Test func aReaderCanTakeIt() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 1)
     let reader = try LakeCatalog.open(root: lake.root, writing: nil)
     _ = try reader.backup(to: lake.root + "/backup.sqlite")
@@ -40,7 +40,7 @@ import TestSupport
   }
 
   @Test func itOverwritesNothingElse() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let path = lake.root + "/features.npy"
     try Disk.writeAtomically([1, 2, 3], to: path)
     for target in [path, lake.root + "/catalog.sqlite"] {
@@ -51,7 +51,7 @@ import TestSupport
   }
 
   @Test func aDamagedCatalogIsNotBackedUp() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 3)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite", lax)
     try queue.write {
@@ -70,9 +70,9 @@ import TestSupport
   }
 
   @Test func aDamagedOldCatalogIsNotMigrated() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 1, to: path)
     do {
@@ -91,7 +91,7 @@ import TestSupport
   }
 
   @Test func anOldCatalogIsBackedUpAndMigrated() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     let first = try #require(migrations.first)
     do {

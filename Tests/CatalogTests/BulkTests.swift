@@ -7,7 +7,7 @@ import Testing
 /// Questions about many rows are asked once.
 @Suite struct BulkTests {
   @Test func manyRowIDsAreLocatedAtOnce() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 3)
     for ordinal in [0, 2] { try fixture.fetch(ordinal, of: images, "shard \(ordinal)") }
@@ -24,7 +24,7 @@ import Testing
   }
 
   @Test func theSegmentsOfASourceAreFoundAtOnce() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 3)
     for ordinal in 0..<2 { try fixture.fetch(ordinal, of: images, "shard \(ordinal)") }

@@ -7,7 +7,7 @@ import TestSupport
 
 @Suite struct CompanionLookupTests {
   @Test func shardsAtSomePlacesAreThoseOfAllAtThese() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 4)
     for ordinal in 0..<4 { try fixture.fetch(ordinal, of: images, "image \(ordinal)") }
@@ -32,7 +32,7 @@ import TestSupport
 
   /// What names say is kept from one look to the next, and no longer than they are the same.
   @Test func whatStandsElsewhereIsToldWhenTheOwnerHasGrown() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     let meta = try fixture.companion("meta", of: images, count: 4)

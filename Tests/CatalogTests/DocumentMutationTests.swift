@@ -11,7 +11,7 @@ import TestSupport
   /// Documents of a plain version, of one with a router, and of one that was trained on
   /// other bytes than it was built from.
   private func documents() throws -> (directory: TemporaryDirectory, texts: [JSONValue]) {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 3)
     for ordinal in 0..<2 { try fixture.fetch(ordinal, of: images, "shard \(ordinal)") }
@@ -33,7 +33,7 @@ import TestSupport
     try fixture.build("routed", lake.catalog.trainedIndex(named: "routed"), images)
     try fixture.fetch(1, of: images, "shard one of later", replacing: .keepingOld)
     try fixture.build("later", lake.catalog.trainedIndex(named: "clip"), images)
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     return (
       directory,
       try ["plain", "routed", "later"].map { name in
@@ -122,7 +122,7 @@ import TestSupport
     ("\u{FEFF}{}", "no value"), ("{} {}", "follows"),
   ])
   func whatHasNotOneMeaningIsRefused(text: String, reason: String) throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/v.json"
     try Data(text.utf8).write(to: URL(fileURLWithPath: path))
     let error = #expect(throws: TarnError.self) { try VersionExport(reading: path) }

@@ -7,7 +7,7 @@ import TestSupport
 
 @Suite struct EventTests {
   @Test func theHistoryTellsWhatHappened() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     try fixture.fetch(0, of: images, "zero")
@@ -36,7 +36,7 @@ import TestSupport
   }
 
   @Test func doingNothingLeavesNoEvent() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: images, "zero")
@@ -53,7 +53,7 @@ import TestSupport
 
   @Test(arguments: ["actor = 'nobody'", "detail = '{}'", "at = '2000'", "subject = 'x'", "verb = 'gc'"])
   func aChangeThatGotAroundTheTriggersShows(change: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("a", count: 1)
     _ = try lake.addSource("b", count: 1)
     _ = try lake.addSource("c", count: 1)
@@ -64,7 +64,7 @@ import TestSupport
   }
 
   @Test func anEventTakenOutShows() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     for name in ["a", "b", "c"] { _ = try lake.addSource(name, count: 1) }
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "DROP TRIGGER event_is_kept; DELETE FROM event WHERE seq = 2") }
@@ -72,7 +72,7 @@ import TestSupport
   }
 
   @Test func theHashIsThatOfItsLines() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 1)
     let event = try #require(try lake.catalog.events().first)
     #expect(event.previous == String(repeating: "0", count: 64))
@@ -81,7 +81,7 @@ import TestSupport
   }
 
   @Test func onlyWhatIsSealedIsPinnedOrRevoked() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: images, "zero")
@@ -99,7 +99,7 @@ import TestSupport
   }
 
   @Test func whatIsGoneCannotBePinned() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let error = #expect(throws: TarnError.self) {
       try lake.catalog.pin(VersionName(name: "gone", number: 1), reason: "")

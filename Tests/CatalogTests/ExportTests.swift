@@ -10,7 +10,7 @@ import TestSupport
   }
 
   private func filled() throws -> TemporaryLake {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     return lake
   }
@@ -38,7 +38,7 @@ import TestSupport
 
   @Test func anEmptyLakeAdoptsItsSourcesOnce() throws {
     let document = try export(filled())
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.catalog.adopt(document.sources[0])
     #expect(try lake.catalog.adopt(document.sources[0]).id == source.id)
     let shards = try lake.catalog.shards(of: source)
@@ -48,7 +48,7 @@ import TestSupport
 
   @Test func anotherSourceOfTheNameIsNotMixedUp() throws {
     let document = try export(filled())
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 3)
     let error = #expect(throws: TarnError.self) { try lake.catalog.adopt(document.sources[0]) }
     #expect(error?.code == .conflict)
@@ -61,14 +61,14 @@ import TestSupport
     let text = try export(lake).text().replacing("\"0.npy\"", with: "\"\(name)\"")
     try Disk.writeAtomically(Array(text.utf8), to: path)
     let document = try VersionExport(reading: path)
-    let empty = try TemporaryLake()
+    let empty = try TemporaryLake(inMemory: true)
     let error = #expect(throws: TarnError.self) { try empty.catalog.adopt(document.sources[0]) }
     #expect(error?.code == .usage)
   }
 
   @Test(arguments: ["", "{}", "[1, 2]", "{\"format\": \"tarn-export-1\"}"])
   func whatIsNoDocumentIsRefused(text: String) throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     try Disk.writeAtomically(Array(text.utf8), to: directory.path + "/v.json")
     let error = #expect(throws: TarnError.self) { try VersionExport(reading: directory.path + "/v.json") }
     #expect(error?.code == .usage)
@@ -83,7 +83,7 @@ import TestSupport
   }
 
   @Test func aDifferenceNamesInputsParametersAndOutputs() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 3)
     try fixture.fetch(0, of: images, "zero")
@@ -109,7 +109,7 @@ import TestSupport
 
   /// What two trainings differ in is named, and not their digests alone.
   @Test func aDifferenceNamesWhatWasTrainedOtherwise() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     let texts = try fixture.source("texts", count: 1)

@@ -9,7 +9,7 @@ import TestSupport
   private let week = Duration.seconds(7 * 86400)
 
   private func sealedLake() throws -> (TemporaryLake, CatalogFixture, Source, IndexVersion) {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     try fixture.fetch(0, of: images, "zero")
@@ -288,7 +288,7 @@ import TestSupport
 
 extension GarbageTests {
   @Test func workThatMayGoOnIsKept() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: images, "zero")

@@ -327,7 +327,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
   ]
 
   private static let filled: Result<TemporaryLake, any Error> = Result {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     return lake
   }
@@ -354,7 +354,7 @@ struct HostileWrite: Sendable, CustomTestStringConvertible {
   }
 
   @Test func whatIsLegalIsNotRefused() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     #expect(try lake.catalog.firstBrokenEvent() == nil)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")

@@ -24,7 +24,7 @@ import Testing
   }
 
   private static let filled = Result {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fillEveryTable(lake)
     return lake
   }

@@ -17,7 +17,7 @@ private final class IdleLake {
   var layout: LakeLayout { LakeLayout(root: root) }
 
   init(sources: [String: Int] = [:]) throws {
-    directory = try TemporaryDirectory()
+    directory = try TemporaryDirectory(inMemory: true)
     root = directory.path + "/lake"
     let catalog = try LakeCatalog.create(root: root, shards: "shards", artifacts: "artifacts")
     for (name, count) in sources { _ = try CatalogFixture(catalog).source(name, count: count) }
@@ -340,7 +340,7 @@ private func refusal(_ body: () throws -> Void) -> TarnError? {
   }
 
   @Test func whatAnotherCommitsBetweenTwoLooksIsNoDifference() async throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let name = VersionName(name: "laion", number: 1)
     let catalog = lake.catalog

@@ -69,9 +69,9 @@ import TestSupport
   }
 
   @Test(arguments: 1..<firstWithoutViews) func anOldCatalogGetsTheViewsOfANewOne(schema: Int) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: schema, to: path)
     let old = try CatalogFile.open(path)
@@ -96,7 +96,7 @@ import TestSupport
 
   /// What the views of an old schema said of a full lake, one with a hole, they say still.
   @Test func migratingChangesNoAnswer() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let (catalog, fixture) = (lake.catalog, CatalogFixture(lake.catalog))
     let images = try catalog.source(named: "images")
@@ -110,7 +110,7 @@ import TestSupport
           VersionPlan.Input(
             shardID: missing.id, shardOrdinal: 2, content: .hole, outputOrdinal: 0, firstID: 10, rowCount: 5)
         ]))
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
     func answers() throws -> [String: [[String: DatabaseValue]]] {
@@ -169,7 +169,7 @@ import TestSupport
   }
 
   @Test func aNewCatalogSaysWhatItIs() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.read { (database: Database) throws -> Void in
       #expect(try Int32.fetchOne(database, sql: "PRAGMA application_id") == LakeCatalog.applicationID)
@@ -180,7 +180,7 @@ import TestSupport
   }
 
   @Test func everyTableIsStrict() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let lax = try queue.read { database in
       try String.fetchAll(
@@ -194,7 +194,7 @@ import TestSupport
   }
 
   @Test func everyForeignKeyIsIndexed() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.read { (database: Database) throws -> Void in
       let tables = try String.fetchAll(
@@ -220,7 +220,7 @@ import TestSupport
   }
 
   @Test func aNewerCatalogIsRefused() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = 9999") }
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: nil) }
@@ -228,7 +228,7 @@ import TestSupport
   }
 
   @Test func anotherDatabaseIsNotALake() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let queue = try CatalogFile.open(directory.path + "/catalog.sqlite")
     try queue.write { try $0.execute(sql: "CREATE TABLE t (x)") }
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: directory.path, writing: nil) }
@@ -236,7 +236,7 @@ import TestSupport
   }
 
   @Test func aSecondWriterIsToldWhoHoldsTheLock() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: lake.root, writing: "sync") }
     #expect(error?.code == .locked)
     #expect(error?.message.contains("pid \(ProcessInfo.processInfo.processIdentifier), init") == true)

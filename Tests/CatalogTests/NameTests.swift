@@ -47,7 +47,7 @@ import TestSupport
   }
 
   @Test func theSchemaTakesTheNamesOfShardsThatTheRuleTakes() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 1)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     var accepted = 0
@@ -65,7 +65,7 @@ import TestSupport
   }
 
   @Test func whatIsRegisteredCanBeStored() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     var seen: Set<String> = []
     let names = Self.names().filter { LakeName.fault(ofShard: $0) == nil && seen.insert($0).inserted }.prefix(600)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
@@ -96,7 +96,7 @@ import TestSupport
   }
 
   @Test func aNameIsRegisteredAndFetchedOrRefused() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     var seen: Set<String> = []
     let names = Self.names().filter { seen.insert($0).inserted }
     let good = names.filter { LakeName.fault(ofShard: $0) == nil }.prefix(100)
@@ -117,7 +117,7 @@ import TestSupport
   }
 
   @Test func theSchemaTakesTheNamesThatPeopleMayGive() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let names =
       Self.names() + ["a..b", "a.b", "A-b_c.9", String(repeating: "n", count: 64), String(repeating: "n", count: 65)]

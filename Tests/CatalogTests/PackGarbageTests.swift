@@ -29,7 +29,7 @@ import TestSupport
   }
 
   @Test func packsThatGoAreThoseOfTheView() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let catalog = lake.catalog
     let fixture = CatalogFixture(catalog)
     let images = try fixture.source("images", count: 6)

@@ -22,7 +22,7 @@ import TestSupport
   }
 
   @Test func aPartCountsUntilItsShardIsReservedOrItGoes() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 3, expectedByteCount: 100)
     let shards = try lake.catalog.shards(of: source)
     let part = lake.catalog.layout.partPath(source: "images", shard: "0.npy")
@@ -47,7 +47,7 @@ import TestSupport
   }
 
   @Test func gcTakesWhatNobodyContinuedForLong() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 2)
     let layout = lake.catalog.layout
     let part = layout.partPath(source: "images", shard: "0.npy")
@@ -65,7 +65,7 @@ import TestSupport
   @Test func noOrderOfEventsExceedsTheBudget() throws {
     var random = SplitMix64(seed: 5)
     for round in 0..<6 {
-      let lake = try TemporaryLake()
+      let lake = try TemporaryLake(inMemory: true)
       let fixture = CatalogFixture(lake.catalog)
       let count = 5
       let budget = 150 + 60 * round

@@ -11,7 +11,7 @@ import Testing
 @Suite struct RefineShardTests {
   /// A lake, and a version of two outputs that is building.
   private func lake() throws -> (TemporaryLake, CatalogFixture, IndexVersion) {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     for ordinal in 0..<2 { try fixture.fetch(ordinal, of: images, "shard \(ordinal)") }

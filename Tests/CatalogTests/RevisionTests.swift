@@ -6,7 +6,7 @@ import TestSupport
 
 @Suite struct RevisionTests {
   @Test func bytesOnWhichSomethingRestsAreNotReplaced() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 2)
     try fixture.fetch(0, of: source, "zero")
@@ -27,7 +27,7 @@ import TestSupport
 
   /// A shard that has other bytes by now, and one that still has the old ones, on which something rests as the first's.
   private func sharedLake() throws -> (lake: TemporaryLake, fixture: CatalogFixture, same: Source) {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let (images, same) = (try fixture.source("images", count: 1), try fixture.source("same", count: 1))
     for source in [images, same] { try fixture.fetch(0, of: source, "shared") }
@@ -76,7 +76,7 @@ import TestSupport
   }
 
   @Test func keptBytesOfTwoShardsAreListedOnce() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 2)
     for ordinal in 0..<2 { try fixture.fetch(ordinal, of: source, "same") }
@@ -89,7 +89,7 @@ import TestSupport
   /// Whatever happens in whatever order, the files are those of the rows, the budget
   /// counts them, and bytes that were to be kept are there until somebody lets them go.
   @Test(arguments: 0..<12) func everyOrderOfEventsKeepsWhatItSays(seed: UInt64) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 3)
     var random = SplitMix64(seed: 4000 + seed)

@@ -198,7 +198,7 @@ import TestSupport
   }
 
   @Test func everyColumnIsClassed() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let found = try CatalogFile.open(lake.root + "/catalog.sqlite").read { try columns($0) }
     #expect(found.keys.sorted() == Self.facts.keys.sorted())
     for (table, columns) in found {
@@ -220,14 +220,14 @@ import TestSupport
   }
 
   private func copy(of lake: TemporaryLake) throws -> (directory: TemporaryDirectory, root: String) {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let root = directory.path + "/lake"
     try FileManager.default.copyItem(atPath: lake.root, toPath: root)
     return (directory, root)
   }
 
   @Test func everySealedColumnThatChangesIsNamed() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fillEveryTable(lake)
     let (directory, root) = try copy(of: lake)
     #expect(try LakeCatalog.open(root: root, writing: "test").verify().damages.map(\.message) == [])
@@ -275,7 +275,7 @@ import TestSupport
     "UPDATE version_input SET first_id = first_id + 5", "UPDATE lock_text SET text = replace(text, '5', '6')",
   ])
   func whatIsGoneIsNamed(sql: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fillEveryTable(lake)
     let (directory, root) = try copy(of: lake)
     try Tampering.run(root + "/catalog.sqlite", [sql])
@@ -289,7 +289,7 @@ import TestSupport
     "DROP TRIGGER sealed_version_is_frozen", "CREATE TRIGGER x AFTER INSERT ON event BEGIN SELECT 1; END",
   ])
   func guardsThatAreNotThoseOfTheSchemaAreNamed(sql: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFile.open(lake.root + "/catalog.sqlite").write { try $0.execute(sql: sql) }
     let damages = try lake.catalog.verify().damages
     #expect(damages.count == 1 && damages[0].message.hasPrefix("trigger "), "\(damages)")
@@ -298,7 +298,7 @@ import TestSupport
   /// A lake that an older tarn left, one from before there was a history too, has
   /// statements that nothing tells of; none of them is an alarm.
   @Test(arguments: [1, 2, 3, 8, 9]) func anOlderCatalogRaisesNoAlarm(schema: Int) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let (directory, root) = try copy(of: lake)
     try OldCatalog.age(root, toSchema: schema)
@@ -315,7 +315,7 @@ import TestSupport
   /// Whoever computes the whole chain anew is found out by the hash that somebody
   /// noted before, and by nothing else.
   @Test func aChainMadeAnewIsFoundByWhatWasNoted() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let head = try #require(try lake.catalog.historyHead())
     let noted = try #require(Expectation(parsing: head.hash))
@@ -339,7 +339,7 @@ import TestSupport
   }
 
   @Test func aVersionIsHeldAgainstTheDigestThatWasNoted() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
     let digest = try #require(try lake.catalog.version(VersionName(name: "laion", number: 1)).versionDigest)
     let right = try #require(Expectation(parsing: "laion@1=\(digest)"))

@@ -20,7 +20,7 @@ import TestSupport
   }
 
   @Test func theBudgetCountsReservedAndHeldBytes() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 3)
     #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 60, budget: 100))
     #expect(try !lake.catalog.reserve(shard(1, source, lake), byteCount: 41, budget: 100))
@@ -37,7 +37,7 @@ import TestSupport
   }
 
   @Test func d3AnEvictionThatWasCutShortIsFinished() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 1)
     #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
     try lake.catalog.recordFetched(
@@ -51,7 +51,7 @@ import TestSupport
   }
 
   @Test func newBytesAreANewRevisionAndTheOldOnesStayKnown() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 1)
     #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
     try lake.catalog.recordFetched(bytes("first", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
@@ -68,7 +68,7 @@ import TestSupport
   }
 
   @Test func aKilledRunIsSettled() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 2)
     #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
     #expect(try lake.catalog.reserve(shard(1, source, lake), byteCount: 9, budget: nil))
@@ -82,7 +82,7 @@ import TestSupport
   }
 
   @Test func aFailedRefreshKeepsTheBytes() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let source = try lake.addSource("images", count: 1)
     #expect(try lake.catalog.reserve(shard(0, source, lake), byteCount: 9, budget: nil))
     try lake.catalog.recordFetched(bytes("first", path: "images/0.a.npy", lake: lake), of: shard(0, source, lake))
@@ -93,7 +93,7 @@ import TestSupport
   }
 
   @Test func aNameIsTakenOnce() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 1)
     let error = #expect(throws: TarnError.self) { try lake.addSource("images", count: 1) }
     #expect(error?.code == .conflict)

@@ -10,7 +10,7 @@ import TestSupport
 
 @Suite struct SourceChangeTests {
   let lake: TemporaryLake
-  init() throws { lake = try TemporaryLake() }
+  init() throws { lake = try TemporaryLake(inMemory: true) }
 
   private func definition(
     modality: Modality = .image, dimension: Int = 4, type: ElementType = .float16, count: Int = 3,

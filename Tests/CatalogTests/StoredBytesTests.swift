@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func theSameBytesOfTwoSourcesAreOneFile() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let (first, second) = (try fixture.source("first", count: 1), try fixture.source("second", count: 2))
     let path = try #require(try fixture.fetch(0, of: first, "the same").path)
@@ -51,7 +51,7 @@ import Testing
   }
 
   @Test func damageOfASharedFileIsOfAllItsShards() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 2)
     let path = try #require(try fixture.fetch(0, of: source, "the same").path)
@@ -67,7 +67,7 @@ import Testing
 
   /// What any connection does to a shard, its bytes follow.
   @Test func bytesThatNoShardNeedsGo() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let source = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: source, "zero")
@@ -81,7 +81,7 @@ import Testing
   }
 
   @Test func anArtifactIsWhereTheCatalogSaysAndWhatItWasMadeForFirst() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let digest = try fixture.write("rows", as: .nearestImages)
     try lake.catalog.recordNearest(.nearestImages, of: .of("a"), digest: digest, byteCount: 4, pairCount: 1)
@@ -101,7 +101,7 @@ import Testing
   // MARK: Lock texts
 
   @Test func theTextThatWasSealedIsKept() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 1)
     try fixture.fetch(0, of: images, "zero")
@@ -114,9 +114,9 @@ import Testing
   }
 
   @Test func textsOfOlderVersionsAreTakenFromTheirLockFiles() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fill(lake)
-    let old = try TemporaryDirectory()
+    let old = try TemporaryDirectory(inMemory: true)
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: old.path + "/catalog.sqlite")
     let versions = LakeLayout(root: old.path).versions
     try FileManager.default.copyItem(atPath: lake.catalog.layout.versions, toPath: versions)
@@ -141,9 +141,9 @@ import Testing
   /// Every row that a table had is in the table that took it over, column by
   /// column; and the public views say what they said.
   @Test func anOldCatalogLosesNothing() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     try CatalogFixture.fillEveryTable(lake)
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
     let tables = try rows(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
@@ -196,12 +196,12 @@ import Testing
   }
 
   @Test func shardsThatHadAFileEachForTheSameBytesShareOne() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     try fixture.fetch(0, of: images, "twice")
     try fixture.fetch(1, of: images, "other")
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     try OldCatalog.write(lake.root + "/catalog.sqlite", asSchema: 9, to: path)
     // As tarn would have left it: both have the bytes, under paths of their own.
@@ -257,7 +257,7 @@ import Testing
     }
     #expect(found.filter { $0.value.count > 1 }.isEmpty)
     #expect(found.values.joined().allSatisfy { $0.hasPrefix("Catalog/Rows/") })
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let tables = try CatalogFile.open(lake.root + "/catalog.sqlite").read {
       try String.fetchAll(
         $0,

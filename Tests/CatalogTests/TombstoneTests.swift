@@ -11,7 +11,7 @@ import TestSupport
 
 @Suite struct TombstoneTests {
   let lake: TemporaryLake
-  init() throws { lake = try TemporaryLake() }
+  init() throws { lake = try TemporaryLake(inMemory: true) }
 
   private func damages() throws -> [String] {
     try lake.catalog.verify().damages.map { "\($0.file.name): \($0.message)" }
@@ -157,7 +157,7 @@ import TestSupport
       #expect(document.verdict(segmentFormats: 1...9).isClean)
     }
     // Another tarn registers the same tombstone, of the same length.
-    let other = try TemporaryLake()
+    let other = try TemporaryLake(inMemory: true)
     let adopted = try other.catalog.adopt(
       during.sources[0], rowCounts: during.statedRowCounts(of: during.sources[0]))
     #expect(try other.catalog.shards(of: adopted).map(\.droppedRowCount) == [nil, nil, 5, nil])

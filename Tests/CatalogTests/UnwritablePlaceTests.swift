@@ -30,7 +30,7 @@ import TestSupport
   }
 
   @Test func itIsCopiedWithoutALog() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = try file("a", in: directory)
     let read = try reading(path) { path, isAlone in
       #expect(path.hasSuffix("/catalog.sqlite?immutable=1") && !isAlone)
@@ -40,7 +40,7 @@ import TestSupport
   }
 
   @Test func whatChangesMeanwhileIsCopiedAgain() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = try file("a", in: directory)
     var copyCount = 0
     let read = try reading(path) { _, _ in
@@ -53,7 +53,7 @@ import TestSupport
   }
 
   @Test func whatChangedJustNowIsWaitedFor() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = try file("a", in: directory)
     try write("b", to: path, age: 0)
     let changed = try #require(Disk.modifiedAt(path))
@@ -68,7 +68,7 @@ import TestSupport
   }
 
   @Test func aWriterWhoCameIsReadBesideItsLog() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = try file("a", in: directory)
     var openCount = 0
     let read = try reading(path) { opened in
@@ -84,7 +84,7 @@ import TestSupport
   }
 
   @Test func whoWritesWithoutEndIsAnError() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = try file("a", in: directory)
     var copyCount = 0
     #expect(throws: CannotOpen.self) {
@@ -99,7 +99,7 @@ import TestSupport
 
   /// Who looks again and again copies when there is something new.
   @Test func aCopyServesAsLongAsNothingChanges() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let (path, other) = (try file("a", in: directory), directory.path + "/other.sqlite")
     let copies = CatalogCopies<Int>()
     var count = 0

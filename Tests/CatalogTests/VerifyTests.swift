@@ -51,7 +51,7 @@ import TestSupport
   }
 
   private func makeLake() throws -> Lake {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     let shard = try fixture.fetch(0, of: images, "zero")

@@ -12,7 +12,7 @@ import TestSupport
   private let fixture: CatalogFixture
 
   init() throws {
-    lake = try TemporaryLake()
+    lake = try TemporaryLake(inMemory: true)
     fixture = CatalogFixture(lake.catalog)
   }
 
@@ -64,7 +64,7 @@ import TestSupport
   }
 
   @Test func sizesThatMirrorsSaidAreKnownOnceACatalogIsMigrated() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try TemporaryDirectory(inMemory: true)
     let path = directory.path + "/catalog.sqlite"
     let old = try CatalogFile.open(path)
     let time = "'2026-01-01T00:00:00.000Z'"

@@ -52,7 +52,7 @@ import Testing
 
   @Test(arguments: columns.keys.sorted())
   func theViewHasExactlyItsDocumentedColumns(view: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let documented = try lake.catalog.viewDocumentation().first { $0.name == view }
     #expect(documented?.columns.map(\.name).joined(separator: " ") == Self.columns[view])
     #expect(documented?.columns.allSatisfy { !$0.meaning.isEmpty } == true)
@@ -71,7 +71,7 @@ import Testing
     "v_companion WHERE companion = 'meta' AND ordinal IN (SELECT value FROM json_each('[0]'))",
   ])
   func aQuestionAboutOneThingReadsNoWholeTable(question: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let plan = try queue.read { database in
       try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN SELECT * FROM \(question)").map { $0["detail"] as String }
@@ -82,7 +82,7 @@ import Testing
 
   /// Readers that trust no schema, as `sqlite3 -safe` and others, have every view.
   @Test func everyViewIsReadWithoutTrustInTheSchema() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     try queue.read { database in
       try database.execute(sql: "PRAGMA trusted_schema = OFF")
@@ -91,7 +91,7 @@ import Testing
   }
 
   @Test func noViewIsUndocumented() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let names = try lake.catalog.viewDocumentation().map(\.name)
     #expect(names == Self.columns.keys.sorted())
   }
@@ -123,7 +123,7 @@ import Testing
   }
 
   @Test func noIndexIsPartialAndExpressionsStandInParentheses() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let queue = try CatalogFile.open(lake.root + "/catalog.sqlite")
     let indexes = try queue.read {
       try String.fetchAll($0, sql: "SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
@@ -173,7 +173,7 @@ extension String {
   }
 
   @Test func itReadsTheViews() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 3, expectedByteCount: 128 + 8 * 5)
     #expect(
       try run("SELECT source, shards, known_bytes FROM v_source;", lake) == [
@@ -196,13 +196,13 @@ extension String {
     "SELECT * FROM pragma_table_info('source')",
   ])
   func itRefusesAnythingButOneSelect(sql: String) throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let error = #expect(throws: TarnError.self) { try run(sql, lake) }
     #expect(error?.code == .usage)
   }
 
   @Test func itStopsAQueryThatRunsAway() throws {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let endless = "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
     let error = #expect(throws: TarnError.self) { try run(endless, lake, limit: .milliseconds(30)) }
     #expect(error?.code == .usage)

@@ -13,7 +13,7 @@ import TestSupport
 
   /// A source of two shards and a trained index `clip`.
   private func trainedLake() throws -> (lake: TemporaryLake, fixture: CatalogFixture, images: Source) {
-    let lake = try TemporaryLake()
+    let lake = try TemporaryLake(inMemory: true)
     let fixture = CatalogFixture(lake.catalog)
     let images = try fixture.source("images", count: 2)
     try fixture.fetch(0, of: images, "zero")

@@ -54,6 +54,15 @@ import Testing
     #expect(verdict(204) == .done)
   }
 
+  /// It may have been a write that was refused: the code does not tell, and so the hint does not.
+  @Test func aRefusalIsNotSaidToBeOfReading() {
+    guard case .refused(let error) = verdict(403, "<Error><Code>AccessDenied</Code></Error>") else {
+      Issue.record("that is a refusal")
+      return
+    }
+    #expect(error.hint == "check what these credentials may do in the bucket")
+  }
+
   @Test func everyOtherAnswerIsWhatItIs() {
     for status in [408, 425, 429, 500, 502, 503, 504, 599] { #expect(isLater(verdict(status)), "\(status)") }
     for status in [301, 302, 307, 400, 401, 403, 405, 411, 413, 600] {

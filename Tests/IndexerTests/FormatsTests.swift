@@ -196,7 +196,15 @@ struct FormatsTests {
     expectRefusal(.usage, naming: "no name of a tensor") {
       try write("a.safetensors", array: "__metadata__", rowCount: 1)
     }
-    expectRefusal(.usage, naming: "no name of an array") { try write("a.npz", array: "a/../b", rowCount: 1) }
+    for (array, told) in [("a/../b", "no part '..'"), ("/a", "no slash"), ("a\\b", "no backslash")] {
+      expectRefusal(.usage, naming: "'\(array.printable)' is no name of an array") {
+        try write("a.npz", array: array, rowCount: 1)
+      }
+      expectRefusal(.usage, naming: told) { try write("a.npz", array: array, rowCount: 1) }
+    }
+    let long = String(repeating: "a", count: 196)
+    try write("a.npz", array: long, rowCount: 1)
+    expectRefusal(.usage, naming: "at most 196 bytes") { try write("a.npz", array: long + "a", rowCount: 1) }
   }
 
   /// Files that are refused, and what the line must say.

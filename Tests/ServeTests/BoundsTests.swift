@@ -11,30 +11,30 @@ import TestSupport
 
 @Suite struct BoundsTests {
   @Test func theConnectionThatWaitsLongestGoes() {
-    var book = ConnectionBook(limit: 3)
-    for number in 1...3 { #expect(book.admit(number) == .admitted) }
+    var table = ConnectionTable(limit: 3)
+    for number in 1...3 { #expect(table.admit(number) == .admitted) }
     // 1 has a request and 2 had one: 3 has waited longest.
-    book.work(1)
-    book.work(2)
-    book.wait(2)
-    #expect(book.admit(4) == .instead(of: 3))
-    #expect(book.admit(5) == .instead(of: 2))
-    for number in [4, 5] { book.work(number) }
-    #expect(book.admit(6) == .refused)
+    table.work(1)
+    table.work(2)
+    table.wait(2)
+    #expect(table.admit(4) == .instead(of: 3))
+    #expect(table.admit(5) == .instead(of: 2))
+    for number in [4, 5] { table.work(number) }
+    #expect(table.admit(6) == .refused)
     // What was closed for room is not there again, whatever it still says.
-    book.wait(3)
-    book.work(2)
-    #expect(book.count == 3)
-    book.leave(1)
-    #expect(book.admit(7) == .admitted && book.count == 3)
+    table.wait(3)
+    table.work(2)
+    #expect(table.count == 3)
+    table.leave(1)
+    #expect(table.admit(7) == .admitted && table.count == 3)
   }
 
   @Test func thereAreNeverMoreThanTheLimit() {
     var random = SplitMix64(seed: 7)
-    var book = ConnectionBook(limit: 10)
+    var table = ConnectionTable(limit: 10)
     var open: Set<Int> = []
     for number in 0..<5000 {
-      switch book.admit(number) {
+      switch table.admit(number) {
       case .admitted: open.insert(number)
       case .instead(let other):
         #expect(open.remove(other) != nil)
@@ -43,15 +43,15 @@ import TestSupport
       }
       for one in open.sorted() {
         switch random.next() % 8 {
-        case 0: book.work(one)
-        case 1: book.wait(one)
+        case 0: table.work(one)
+        case 1: table.wait(one)
         case 2:
-          book.leave(one)
+          table.leave(one)
           open.remove(one)
         default: break
         }
       }
-      #expect(book.count == open.count && open.count <= 10)
+      #expect(table.count == open.count && open.count <= 10)
     }
   }
 

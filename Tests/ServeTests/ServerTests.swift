@@ -11,7 +11,7 @@ import TestSupport
 /// A server of no versions, and of no lake: what is asked here never gets to one.
 private final class Served {
   let server: HttpServer
-  private let house: ServeHouse
+  private let handler: RequestHandler
 
   init(
     token: String? = nil, origins: [String] = [], served: ServedVersions = ServedVersions(), log: ServeLog? = nil,
@@ -19,15 +19,15 @@ private final class Served {
   ) throws {
     var limits = ServeLimits()
     change(&limits)
-    house = try ServeHouse(
+    handler = try RequestHandler(
       { served }, root: "/none", tool: "/bin/false", nprobe: 8, providers: ServeProviders(), limits: limits)
     server = try HttpServer(
-      house, Doorkeeper(names: [], token: token, origins: origins), host: "127.0.0.1", port: 0, log: log)
+      handler, AccessPolicy(names: [], token: token, origins: origins), host: "127.0.0.1", port: 0, log: log)
   }
 
   deinit {
     server.stop(within: .zero)
-    house.close()
+    handler.close()
   }
 
   func client() throws -> LoopbackClient { try #require(LoopbackClient(port: server.port)) }

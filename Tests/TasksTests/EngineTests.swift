@@ -135,10 +135,11 @@ private final class FakeSlurm: Sendable {
 
   @Test func statesThatATaskComesBackFromAreNoEnd() throws {
     try slurm.engine(directory).submit([0])
-    let out = ["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "PREEMPTED", "CONFIGURING"]
+    let out = ["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"]
     let running = ["RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"]
     let over = [
       "COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "CANCELLED", "REVOKED",
+      "PREEMPTED",
     ]
     for state in out + running + over {
       answer("101", "CLUSTER: other\n101_0|\(state)\nnonsense\n|\n101_x|RUNNING\n")
@@ -146,6 +147,22 @@ private final class FakeSlurm: Sendable {
       #expect(standing.has(0) == !over.contains(state), "\(state)")
       #expect(standing.running.contains(0) == running.contains(state), "\(state)")
     }
+  }
+
+  /// What Slurm holds starts by nothing that time brings.
+  @Test(arguments: [
+    ("PENDING", "launch failed requeued held", true), ("PENDING", "JobHeldAdmin", true),
+    ("PENDING", "JobHeldUser", true), ("REQUEUE_HOLD", "", true), ("SPECIAL_EXIT", "None", true),
+    ("PENDING", "Resources", false), ("RUNNING", "None", false),
+  ])
+  func aTaskThatIsHeldIsTold(state: String, reason: String, isHeld: Bool) throws {
+    try slurm.engine(directory).submit(Array(0..<12))
+    answer("102", "102_1|\(state)|\(reason)\n")
+    let standing = try slurm.engine(directory).standing()
+    #expect(standing.has(11) && Array(standing.held.keys) == (isHeld ? [11] : []))
+    guard isHeld else { return }
+    #expect(standing.held[11]?.reason == (["", "None"].contains(reason) ? state : reason))
+    #expect(standing.held[11]?.way.hasPrefix("`scontrol release 102_1` lets it go on, `scancel 102_1`") == true)
   }
 
   @Test func anotherClustersJobIsAskedThere() throws {
@@ -272,7 +289,10 @@ private final class FakeSlurm: Sendable {
     try ExecutableFile.write(tool, "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\n")
     let engine = LocalEngine(directory, command: [tool], atATime: 1)
     try engine.submit([0, 1])
-    engine.ended(0, Process())
+    let other = try ChildProcess(["true"], environment: nil, streams: [-1, -1, -1], refusal: .io)
+    other.waitForEnd()
+    engine.ended(0, other)
+    other.reap()
     let standing = try engine.standing()
     #expect(standing.running == [0] && standing.queued == [1])
     try Data().write(to: URL(fileURLWithPath: scratch.path + "/go"))

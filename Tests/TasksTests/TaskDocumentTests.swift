@@ -257,6 +257,24 @@ import TestSupport
 
   // MARK: The directory
 
+  /// Of two who plan there at once one has planned, and the other is told.
+  @Test func aPlanReplacesNoOther() throws {
+    let scratch = try TemporaryDirectory()
+    let directory = TaskDirectory(scratch.path + "/tasks")
+    try directory.make()
+    func plan(_ subject: String) -> TaskPlan {
+      TaskPlan(.build, lake: "l", subject: subject, spec: .sample("s"), tool: "t", tasks: [.sample(subject)])
+    }
+    try directory.create(plan("v@1"))
+    // What is there already is fine.
+    try directory.create(plan("v@1"))
+    #expect(throws: TarnError.self) { try directory.create(plan("w@1")) }
+    #expect(try directory.plan() == plan("v@1"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.tasks).isEmpty)
+    try directory.write(plan("v@2"))
+    #expect(try directory.plan() == plan("v@2"))
+  }
+
   @Test func aDirectoryTellsWhatIsOpen() throws {
     let scratch = try TemporaryDirectory()
     let directory = TaskDirectory(scratch.path + "/tasks")

@@ -62,6 +62,23 @@ import TestSupport
     #expect(TaskRoom(TaskFixture.assignment).results == RowsFound.byteCount(of: 20))
   }
 
+  /// A merge waits for the task that was begun beside it, as that one does for the merge; of the two one ends.
+  @Test func d11NoTaskWaitsForOneThatWaitsForIt() {
+    let promised = PromisedTaskRoom()
+    let disk = disk(1, free: 2_000_000_000)
+    #expect(promised.take([(disk, 1)], for: 0) == .goes)
+    #expect(!promised.waits(0))
+    #expect(promised.take([(disk, 1)], for: 1) == .goes)
+    #expect(promised.waits(0) && !promised.hasOthers(than: 1) && !promised.waits(1))
+    // It waits still when it asks again.
+    #expect(promised.hasOthers(than: 0) && promised.waits(0))
+    promised.goesOn(0)
+    #expect(promised.waits(1) && !promised.hasOthers(than: 0))
+    promised.goesOn(1)
+    promised.giveBack(1)
+    #expect(!promised.waits(0))
+  }
+
   @Test func aTaskWaitsForTheOneBeforeIt() {
     let promised = PromisedTaskRoom()
     let disk = disk(1, free: 1_000_001_000)

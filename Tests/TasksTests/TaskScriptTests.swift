@@ -84,6 +84,7 @@ import TestSupport
     let none = try RunningProcess("/bin/sh", ["slurm.sh"], environment: [:], directory: directory.path).finish()
     #expect(none.ending == .exit(0) && none.outputText.contains("is open"))
     #expect(try !String(contentsOfFile: directory.path + "/slurm.sh", encoding: .utf8).contains("SBATCH"))
+    #expect(try !String(contentsOfFile: directory.path + "/k8s.yaml", encoding: .utf8).contains("kind:"))
   }
 
   /// An array that was submitted by hand has no number that anybody noted.

@@ -8,8 +8,17 @@ internal import Foundation
 package final class TemporaryDirectory: Sendable {
   package let path: String
 
-  package init() throws {
-    let url = FileManager.default.temporaryDirectory.appendingPathComponent("tarn-test-\(UUID().uuidString)")
+  /// Makes one.
+  ///
+  /// - Parameter inMemory: In memory where the system offers that: for what is about the order of durable steps, of
+  ///   which there are thousands, and not about the disk.
+  /// - Throws: When it cannot be made.
+  package init(inMemory: Bool = false) throws {
+    let memory = "/dev/shm"
+    let parent =
+      inMemory && FileManager.default.isWritableFile(atPath: memory)
+      ? URL(fileURLWithPath: memory) : FileManager.default.temporaryDirectory
+    let url = parent.appendingPathComponent("tarn-test-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     path = url.path
   }
@@ -24,8 +33,12 @@ package final class TemporaryLake: Sendable {
 
   package var root: String { directory.path + "/lake" }
 
-  package init() throws {
-    directory = try TemporaryDirectory()
+  /// Makes one.
+  ///
+  /// - Parameter inMemory: As of ``TemporaryDirectory/init(inMemory:)``.
+  /// - Throws: `TarnError`.
+  package init(inMemory: Bool = false) throws {
+    directory = try TemporaryDirectory(inMemory: inMemory)
     catalog = try LakeCatalog.create(root: directory.path + "/lake", shards: "shards", artifacts: "artifacts")
   }
 

@@ -53,6 +53,15 @@ class ExamplesTest(LakeTest):
         self.assertEqual(len(set(rows.tolist())), len(rows))
         self.assertTrue((ids[0, len(rows):] == -1).all())
 
+    def test_who_gives_no_arguments_reads_the_usage(self) -> None:
+        programs = sorted(EXAMPLES.glob("*.py"))
+        self.assertGreater(len(programs), 3)
+        for program in programs:
+            done = subprocess.run(
+                [sys.executable, "-B", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertTrue(done.stderr.startswith(f"usage: {program.name} "), done.stderr)
+
     def test_pandas_and_duckdb_read_what_the_catalog_says(self) -> None:
         example = load("catalog")
         shards = example.shards(self.lake.directory)

@@ -256,6 +256,8 @@ class Refine(LakeTest):
         # By workers, with the same bytes.
         (version,) = lake.rows("SELECT sha256 FROM v_version WHERE version = 'v@2'")
         tasks = self.scratch / "tasks"
+        # What a sealed version has would be no task.
+        lake.run("revoke", "v@2", "--reason", "a test")
         lake.run("plan", "build", "w", "--trained", "v", "--images", "images", "--shards-per-output", 4, "--tasks", tasks)
         for number in (0, 1):
             self.lake.attempt("worker", tasks, "--task", number, "--scratch", self.scratch / "scratch")

@@ -1,4 +1,4 @@
-// What the rooms below read from text, as arguments.
+// Types of the modules below that are read from text, as arguments of commands.
 
 internal import ArgumentParser
 internal import Base
@@ -30,7 +30,8 @@ extension ArgumentHelp {
   /// Of `--bwlimit`.
   static var bandwidth: ArgumentHelp {
     ArgumentHelp(
-      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'.", valueName: "rate")
+      "Most bytes a second over all transfers: 50MB/s, or a timetable: '08:00,10MB/s 19:00,off'. "
+        + "A number below 1,024 needs its unit (500B/s).", valueName: "rate")
   }
 
   /// Of `--patience`.
@@ -65,7 +66,10 @@ extension RateTimetable: ExpressibleByArgument {
   package init?(argument: String) {
     // 5 would be five bytes a second, which nobody wants.
     let rates = argument.split { " ,".contains($0) }
-    guard !rates.contains(where: { Int($0).map { $0 < 1_024 } ?? false }) else { return nil }
+    let isUnlikely = rates.contains { rate in
+      Double(rate.hasSuffix("/s") ? rate.dropLast(2) : rate).map { $0 < 1_024 } ?? false
+    }
+    guard !isUnlikely else { return nil }
     self.init(text: argument)
   }
 }

@@ -38,7 +38,7 @@ struct ShownColumns {
   /// The values of rows; what is not known is told once.
   func values(of ids: [Int64], _ global: GlobalOptions) throws -> [[String: JSONValue]] {
     try source.values(of: ids, cancellation: global.cancellation) { text in
-      if !global.quiet { Output.diagnostic("tarn: \(text)") }
+      global.note("tarn: \(text)")
     }
   }
 

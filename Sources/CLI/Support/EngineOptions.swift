@@ -120,6 +120,10 @@ extension ProgressLine {
       note(
         "task \(task) is given up: \(failure?.words ?? "no receipt, and no word of it")"
       )
+    case .held(let tasks, let why):
+      // Nothing goes on with them until somebody acts.
+      let (are, which) = tasks.count == 1 ? ("is", "task") : ("are", "tasks")
+      Output.warn("\(which) \(tasks.map(String.init).listed()) \(are) held in the queue: \(why.reason); \(why.way)")
     case .ingest(let event): show(event)
     case .round(let step): note("\(step): searched by others")
     case .silent: note("the scheduler does not answer; it is asked again")

@@ -1,4 +1,4 @@
-// What is written of a version for others, and has rows that somebody wants gone.
+// What is written of a version for others, or came from them, and has rows that somebody wants gone.
 
 internal import Base
 internal import Lake
@@ -9,17 +9,35 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - name: The version.
   ///   - something: What is done already, whatever is found here, with its verb: `FOLDER has`.
-  func warnOfExcludedRows(_ name: VersionName, _ something: String) {
-    let hidden: HiddenRows?
+  ///   - time: Since when its rows were fixed, for people.
+  func warnOfExcludedRows(_ name: VersionName, _ something: String, since time: String = "it was made") {
+    let count = excludedRowCount(of: name, since: time)
+    guard count > 0 else { return }
+    Output.warn(
+      "\(something.printableLine) \(count.counted("row")) of \(name) that \(count == 1 ? "was" : "were") "
+        + "excluded since \(time); a version that is built now has none of them")
+  }
+
+  /// Warns that a version that came from elsewhere has rows that are excluded in this lake.
+  ///
+  /// - Parameter name: The version, which is in the lake now.
+  func warnOfExcludedRows(in name: VersionName) {
+    let count = excludedRowCount(of: name)
+    guard count > 0 else { return }
+    let (are, them) = count == 1 ? ("is", "it") : ("are", "them")
+    Output.warn(
+      "\(name) has \(count.counted("row")) that \(are) excluded here: searches leave \(them) out; "
+        + "`tarn revoke \(name) --reason TEXT` and `tarn gc --apply` remove the files that hold \(them)")
+  }
+
+  /// Excluded rows that a version's files may hold; 0 where that cannot be said, which is told.
+  private func excludedRowCount(of name: VersionName, since time: String = "it was made") -> Int {
     do {
-      hidden = try hiddenRows(of: name)
+      return try hiddenRows(of: name)?.held?.count ?? 0
     } catch {
-      return Output.diagnostic(
-        "tarn: warning: which rows of \(name) were excluded since it was made cannot be said: \(error)")
+      Output.warn(
+        "which rows of \(name) were excluded since \(time) cannot be said: \(error)")
+      return 0
     }
-    guard let count = hidden?.held?.count, count > 0 else { return }
-    Output.diagnostic(
-      "tarn: warning: \(something.printableLine) \(count.counted("row")) of \(name) that \(count == 1 ? "was" : "were") "
-        + "excluded since it was made; a version that is built now has none of them")
   }
 }

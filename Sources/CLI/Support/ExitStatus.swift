@@ -42,10 +42,13 @@ struct Outcome: Error {
   let status: ExitStatus
   /// One line for stderr; nil when everything was said already.
   let message: String?
+  /// What to do about it, one line; nil when there is nothing useful to say.
+  let hint: String?
 
-  init(_ status: ExitStatus, _ message: String? = nil) {
+  init(_ status: ExitStatus, _ message: String? = nil, hint: String? = nil) {
     self.status = status
     self.message = message
+    self.hint = hint
   }
 }
 
@@ -63,7 +66,7 @@ struct Failure {
     case let error as TarnError:
       self.init(Failure.status(of: error.code), error.message, error.hint)
     case let error as Outcome:
-      self.init(error.status, error.message, nil)
+      self.init(error.status, error.message, error.hint)
     case is CancellationError:
       self.init(Interruption.status, TarnError.interrupted.message, TarnError.interrupted.hint)
     case is ExitCode, is ValidationError, is CleanExit: return nil

@@ -34,7 +34,7 @@ extension ProgressLine {
     case .failed(let shard, let error): note("\(shard.name): \(error)")
     case .waiting(let wait): note(wait.text)
     // No progress: what rests on the bytes of before can lose them.
-    case .revised(let revised): Output.diagnostic("tarn: warning: \(revised.text)")
+    case .revised(let revised): Output.warn("\(revised.text)")
     case .moved, .started, .transferring, .fetched, .mended, .withdrawn, .passedOver: break
     }
   }

@@ -20,7 +20,10 @@ struct GlobalOptions: ParsableArguments {
   @Flag(help: "Print JSON: one document, or one line for each row.")
   var json = false
 
-  @Flag(name: .shortAndLong, help: "Print no progress and no warnings.")
+  @Flag(
+    name: .shortAndLong,
+    help: "Print no progress, notes or advice; what is lost or damaged, and rows that must go, are said all the same."
+  )
   var quiet = false
 
   @Flag(name: .shortAndLong, help: "Print more of what is being done.")
@@ -68,9 +71,16 @@ struct GlobalOptions: ParsableArguments {
   /// Where progress goes.
   func progress(_ title: String) -> ProgressLine { ProgressLine(title: title, isQuiet: quiet || json && !isTerminal) }
 
+  /// Says what a user can do without, a note or advice: not with `--quiet`.
+  ///
+  /// What is lost, damaged or must go is said by ``Output/warn(_:)``, always.
+  func note(_ text: String) { if !quiet { Output.diagnostic(text) } }
+
   private var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
   /// The logger of this run, on stderr.
+  ///
+  /// With `--quiet` it takes errors alone, which are warnings that are always said.
   func logger(_ label: String) -> Logger {
     var logger = Logger(label: label) { StderrLogHandler(label: $0) }
     logger.logLevel = verbose ? .debug : quiet ? .error : .warning
@@ -133,17 +143,17 @@ struct WriterOptions: ParsableArguments {
     OpenLakes.add(catalog)
     catalog.unpackInScratch()
     let stuck = try catalog.settleInterruptedShards()
-    if let first = stuck.first, !global.quiet {
+    if let first = stuck.first {
       let others = stuck.count > 1 ? " (and \((stuck.count - 1).counted("file")) more)" : ""
       let hint = first.refusal.hint.map { "; \($0)" } ?? ""
-      Output.diagnostic("tarn: warning: what was evicted is still there: \(first.refusal.message)\(others)\(hint)")
+      global.note("tarn: warning: what was evicted is still there: \(first.refusal.message)\(others)\(hint)")
     }
     do {
       for stranger in try catalog.strangers() {
-        Output.diagnostic("tarn: warning: \(stranger.message); \(stranger.hint)")
+        Output.warn("\(stranger.message); \(stranger.hint)")
       }
     } catch let error as TarnError where error.code == .io {
-      Output.diagnostic("tarn: warning: \(error)")
+      Output.warn("\(error)")
     }
     return catalog
   }
@@ -175,6 +185,8 @@ struct RoomOptions: ParsableArguments {
 }
 
 /// Log lines on stderr: `warning: …`.
+///
+/// What ends a command is thrown: an error that is logged is a warning of what is lost or must go.
 struct StderrLogHandler: LogHandler {
   let label: String
   var logLevel: Logger.Level = .warning
@@ -188,6 +200,7 @@ struct StderrLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
+    if event.level == .error { return Output.warn("\(event.message)") }
     Output.diagnostic("tarn: \(event.level): \(event.message)")
   }
 }

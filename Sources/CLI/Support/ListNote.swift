@@ -12,11 +12,11 @@ extension GlobalOptions {
   ///   - catalog: Its lake.
   /// - Throws: ``TarnError`` when the catalog cannot be read.
   func tellOfLists(of version: IndexVersion, asked: [Int], _ catalog: LakeCatalog) throws {
-    guard !quiet, let most = asked.max() else { return }
+    guard let most = asked.max() else { return }
     let count = try catalog.trainedIndex(id: version.trainedIndexID).nlist
     guard most > count else { return }
     let above = Set(asked.filter { $0 > count }).sorted().map(String.init).joined(separator: ",")
-    Output.diagnostic(
+    note(
       "tarn: \(version.name) has \(count.counted("list")), all of which are visited with --nprobe \(above)")
   }
 }

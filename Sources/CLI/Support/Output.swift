@@ -73,6 +73,9 @@ enum Output {
     }
   }
 
+  /// A warning of what is lost or damaged, or must go, which ``GlobalOptions/quiet`` leaves in.
+  static func warn(_ text: String) { diagnostic("tarn: warning: \(text)") }
+
   /// The last line for people of a process that ends where it is.
   ///
   /// Nobody waits for a reader, or for a thread that waits for one: then it is not said.

@@ -28,8 +28,8 @@ extension LakeCatalog {
       let writer = try LakeCatalog.open(root: layout.root, command: "export \(name)") { _ in [] }
       try writer.recordPublication(.exported, of: name, at: folder.printableLine, digest, isNew: true)
     } catch {
-      Output.diagnostic(
-        "tarn: warning: \(folder.printableLine) is written, and the history cannot be told of it: \(error)")
+      Output.warn(
+        "\(folder.printableLine) is written, and the history cannot be told of it: \(error)")
     }
   }
 }

@@ -13,9 +13,9 @@ extension GlobalOptions {
   /// - Throws: ``TarnError`` `.usage`, `.notFound`.
   func version(_ text: String, _ catalog: LakeCatalog) throws -> VersionName {
     guard let newest = try catalog.newestVersion(of: text) else { return try VersionName(parsing: text) }
-    if !quiet, !json {
+    if !json {
       let kind = newest.state == .sealed ? "sealed version" : "version, \(newest.state.rawValue)"
-      Output.diagnostic("\(text) is \(newest.name), its newest \(kind)")
+      note("\(text) is \(newest.name), its newest \(kind)")
     }
     return newest.name
   }

@@ -13,8 +13,10 @@ struct AdoptVersion: AsyncParsableCommand {
 
       What rows were made from is unknown, and the version says so: it is searched, verified, pushed and pulled like others;
       `tarn reproduce` ends with 21, and `tarn evaluate` needs --source or --truth. With --source the ids are taken to count the
-      rows of that source, which nothing proves; `tarn locate`, `tarn evaluate`, `tarn search --rerank` and what was excluded of
-      that source then go by it, and the source keeps its name.
+      rows of that source, which nothing proves; `tarn locate`, `tarn evaluate`, `tarn search --rerank`, what was excluded of
+      that source and its companions, for --columns, --match and --where, then go by it, and the source keeps its name. The
+      adopted files are a source of their own (`tarn versions` names it), which may have companions, too, with a file for each
+      of them and a row for each id from its least on: where it has one, no other answers.
 
       EXAMPLES
         tarn adopt version laion part-*.index --trained clip --source images
@@ -69,6 +71,7 @@ struct AdoptVersion: AsyncParsableCommand {
           + "\(outputs.count.counted("file")), digest \(version.versionDigest?.prefix(12) ?? "")…; what they were made from "
           + "is unknown")
     }
+    if isNew { catalog.warnOfExcludedRows(in: version.name) }
     Output.flush()
   }
 }

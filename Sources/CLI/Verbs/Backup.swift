@@ -14,7 +14,7 @@ struct Backup: ParsableCommand {
       these is replaced.
 
       A restored copy has forgotten what was recorded since: rows that were excluded, which searches show again, versions that
-      were revoked, which can be searched again as long as their files are there, pins, versions that were sealed,
+      were revoked, which are sealed again and served as long as their files are there, pins, versions that were sealed,
       sources, mirrors and shards. verify and doctor can name the versions alone, by their directories. So keep the lists of
       takedowns, and the head of the history after each, outside the lake: the newest hash of v_event, which backup and
       verify print, too. `tarn verify --expect HASH` ends with 20 where a restored catalog has not been through it; then run

@@ -39,7 +39,7 @@ struct BuildArguments: ParsableArguments {
 
   /// The options of a build.
   ///
-  /// - Parameter fetches: Whether shards that are not in the lake will be had.
+  /// - Parameter fetches: Whether shards that are not in the lake will be fetched.
   /// - Returns: The options.
   /// - Throws: ``TarnError`` `.usage` for ranges that are none.
   func options(fetching fetches: Bool) throws -> BuildOptions {
@@ -47,7 +47,7 @@ struct BuildArguments: ParsableArguments {
       name: name, trained: trained, images: images, ordinals: try range.ordinals(),
       shardsPerOutput: shardsPerOutput ?? BuildOptions.shardsPerOutputAtFirst, missing: missing, badRows: badRows,
       fetches: fetches, environment: Tool.environment)
-    options.isLayoutSaid = shardsPerOutput != nil
+    options.isLayoutGiven = shardsPerOutput != nil
     return options
   }
 }
@@ -188,7 +188,8 @@ struct Build: AsyncParsableCommand {
       }
       throw Outcome(
         summary.refused.isEmpty ? .partial : .integrity,
-        "\(summary.open.count) of \(summary.taskCount.counted("task")) are open; logs are in \(planned.directory.logs)")
+        "\(summary.open.count) of \(summary.taskCount.counted("task")) are open",
+        hint: "logs are in \(planned.directory.logs)")
     }
     // A directory that nobody named is nobody's to look after.
     if engine.tasks == nil { try planned.directory.clean() }
@@ -234,6 +235,7 @@ struct Build: AsyncParsableCommand {
           + "\(outputs.fileCount.counted("file")), \(ByteSize.text(outputs.wholeByteCount)), "
           + "sha256 \(version.versionDigest?.prefix(16) ?? "")…")
     }
+    if isNew { catalog.warnOfExcludedRows(version.name, "what was sealed has", since: "it was planned") }
     Output.flush()
   }
 }

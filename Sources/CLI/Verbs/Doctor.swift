@@ -10,8 +10,8 @@ struct Doctor: ParsableCommand {
     abstract: "Examine the lake: the catalog, its files, the machine; each finding with what to do.",
     discussion: """
       Each line begins with ok, note, warning or problem. Nothing is changed, no lock is taken, and the bytes of shards
-      and artifacts are not read: sizes are compared. --recount first counts again the totals that `tarn status` shows,
-      which no tarn lets go wrong.
+      and artifacts are not read: sizes are compared, and whether names of outputs are links to their files or copies.
+      --recount first counts again the totals that `tarn status` shows, which no tarn lets go wrong.
 
       Directories outside the lake (--shards and --artifacts of `tarn init`) are marked as the lake's: no other lake may
       use them. --moved says that the lake was moved to where it is now. --copied says that it is a copy: it gets an

@@ -18,7 +18,8 @@ struct Evaluate: AsyncParsableCommand {
       for -k rows. ±95% is half of the 95 % interval, 1.96 times the standard error over the queries (standard_error in --json):
       what differs by less may be chance. Of several versions a second table has recall at 1, 2 and 4 % of the rows scanned, linear
       between two measured nprobe, and - where --nprobe has none on both sides of it; --json has that of each version as
-      recall_where_scanned, null for such. Results are kept: `tarn show NAME@N`, or the view v_evaluation. While it
+      recall_where_scanned, null for such. A version is measured as it was built: a warning says how many of its rows were
+      excluded since. Results are kept: `tarn show NAME@N`, or the view v_evaluation. While it
       runs, what would change or drop the shards that it reads waits, and so does another evaluation over the same source;
       other commands go on (docs/LEASES.md).
 

@@ -16,10 +16,12 @@ struct Evict: ParsableCommand {
       was seen to lack it or to serve something else, or it came by `tarn import` and no mirror was seen with it
       (`tarn source probe` looks; files on this machine are looked at here, and where they cannot be, as on a file system
       that is not mounted, the shard stays this time). --last-copies drops these too. What rests on bytes that went is
-      said. It works on a disk without a byte left.
+      said, and which shards went that every mirror lacks. It works on a disk without a byte left. Of several sources, whose
+      names are looked at before anything goes, each is told by itself.
 
       EXAMPLES
         tarn evict captions
+        tarn evict images captions
         tarn evict images --shards 0-39
         tarn evict images --old
         tarn evict images --shards 1 --last-copies
@@ -27,8 +29,8 @@ struct Evict: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.", completion: .sources)
-  var source: String
+  @Argument(help: ArgumentHelp("Which sources.", valueName: "source"), completion: .sources)
+  var sources: [String]
 
   @OptionGroup var range: ShardRangeOptions
 
@@ -43,19 +45,32 @@ struct Evict: ParsableCommand {
 
   func run() throws {
     let catalog = try writer.open(global, "evict")
-    let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
-      source, ordinals: range.ordinals(), includesPinned: old, includesLastCopies: lastCopies)
+    let ordinals = try range.ordinals()
+    for name in sources { _ = try catalog.source(named: name) }
+    for name in sources {
+      let gone = try EvictRun(catalog, cancellation: global.cancellation).run(
+        name, ordinals: ordinals, includesPinned: old, includesLastCopies: lastCopies)
+      show(gone, of: name)
+      Output.flush()
+    }
+  }
+
+  private func show(_ gone: EvictRun.Summary, of source: String) {
     if global.json {
-      Output.json([
+      let named: [String: JSONValue] = sources.count > 1 ? ["source": .string(source)] : [:]
+      let facts: [String: JSONValue] = [
         "evicted": .count(gone.shardCount), "parts": .count(gone.partCount), "old_revisions": .count(gone.keptCount),
         "bytes": .count(gone.byteCount), "kept_old_revisions": .count(gone.pinned.count),
         "of": .strings(gone.readers), "kept_last_copies": .array(gone.lastCopies.map(\.json)),
-        "lost": .array(gone.lost.map(\.json)),
-      ])
+        "lost": .array(gone.lost.map(\.json)), "on_no_mirror": .strings(gone.unobtainable),
+      ]
+      Output.json(facts.merging(named) { $1 })
     } else {
       let parts = gone.partCount == 0 ? "" : " and \(gone.partCount.counted("part")) of interrupted transfers"
       let revisions = gone.keptCount == 0 ? "" : " and \(gone.keptCount.counted("older revision"))"
-      Output.line("\(gone.shardCount.counted("shard"))\(parts)\(revisions) evicted (\(ByteSize.text(gone.byteCount)))")
+      let name = sources.count > 1 ? "\(source): " : ""
+      Output.line(
+        "\(name)\(gone.shardCount.counted("shard"))\(parts)\(revisions) evicted (\(ByteSize.text(gone.byteCount)))")
       if let owner = gone.readers.first, gone.shardCount > 0 {
         let others = gone.readers.dropFirst().joined(separator: ", ")
         Output.line("they are the files of \(owner), which \(others) read, too")
@@ -74,8 +89,14 @@ struct Evict: ParsableCommand {
             + (count == 1 ? "it too" : "them too"))
       }
       if !gone.lost.isEmpty { Output.line("bytes went that are needed: \(Self.list(gone.lost))") }
+      if !gone.unobtainable.isEmpty {
+        let count = gone.unobtainable.count
+        Output.line(
+          "\(count.counted("shard")) of these \(count == 1 ? "is" : "are") on no mirror any more, "
+            + "\(gone.unobtainable.listed()): a copy from elsewhere comes in with `tarn import \(gone.readers.first ?? source) FILE`"
+        )
+      }
     }
-    Output.flush()
   }
 
   /// What rests on what, as `v@1, the trained index t rest on a.npy and 2 more`.

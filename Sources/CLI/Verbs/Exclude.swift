@@ -22,8 +22,9 @@ struct Exclude: ParsableCommand {
       the first ten of them; --json names all, and with --dry-run the rows that would go, as `found`: id, shard and row.
 
       Sealed versions stay what they are until `tarn revoke` and `tarn gc --apply`, but no search shows such a row. `tarn sql "SELECT * FROM v_exclusion"`
-      tells of every row whether a live version has it, and v_exclusion_holder which files of the lake, and which copies that were pushed or exported, still do. A mistake
-      is answered with --undo, on a list too.
+      tells of every row whether a live version has it, and v_exclusion_holder which files of the lake, and which copies that were pushed or exported, still do. A version
+      that was planned before, and is not sealed, may have such rows once it is: it is named here, and `tarn build` and
+      `tarn ingest` say so when they seal it. A mistake is answered with --undo, on a list too.
 
       EXAMPLES
         tarn exclude images --ids takedown.txt --reason 'asked for by their owner, case 17'
@@ -81,11 +82,13 @@ struct Exclude: ParsableCommand {
     let kind: ExclusionKind = undo ? .readmit : .exclude
     if let match, let input {
       let summary = try run.match(match, values: input, kind, dry: dryRun)
-      let left = try Left(after: run, isTold: !undo && (summary.rule != nil || summary.rowCount > 0), dry: dryRun)
+      // A program that asks again asks for what is left.
+      let isTold = !undo && (summary.rule != nil || summary.rowCount > 0 || global.json)
+      let left = try Left(after: run, isTold: isTold, dry: dryRun)
       try show(summary, left, catalog)
     } else {
       let summary = try input.map { try run.run($0, kind, dry: dryRun) } ?? run.confirm(dry: dryRun)
-      let left = try Left(after: run, isTold: !undo && summary.list != nil, dry: dryRun)
+      let left = try Left(after: run, isTold: !undo && (summary.list != nil || global.json), dry: dryRun)
       try show(summary, left, catalog)
     }
     Output.flush()
@@ -95,10 +98,12 @@ struct Exclude: ParsableCommand {
   private struct Left {
     var partners: [ExcludeRun.Partner] = []
     var trainings: [String] = []
+    var versions: [VersionName] = []
 
     init(after run: ExcludeRun, isTold: Bool, dry isDry: Bool) throws {
       guard isTold, !isDry else { return }
       (partners, trainings) = (try run.partners(), try run.unfinishedTrainings())
+      versions = try run.unfinishedVersions()
     }
 
     var json: [String: JSONValue] {
@@ -108,6 +113,7 @@ struct Exclude: ParsableCommand {
             .object(["source": .string(partner.source), "ids": .array(partner.ids.map { .integer($0) })])
           }),
         "unfinished_trainings": .strings(trainings),
+        "unfinished_versions": .strings(versions.map { "\($0)" }),
       ]
     }
   }
@@ -116,17 +122,35 @@ struct Exclude: ParsableCommand {
     for partner in left.partners {
       let named = partner.ids.prefix(3).map { "\($0)" }.joined(separator: ", ")
       let more = partner.ids.count > 3 ? " and \(partner.ids.count - 3) more" : ""
-      // Ids are the same where the sources' shards have the same lengths, as pairs have.
-      let file = ids.flatMap { $0 == "-" ? nil : $0 } ?? "FILE"
       Output.line(
         "\(partner.source) still has \(partner.ids.count.counted("row")) of the same pairs, \(named)\(more): "
-          + "`tarn exclude \(partner.source) --ids \(file) --reason TEXT`")
+          + way(toExcludeRowsOf: partner))
+    }
+    for name in left.versions {
+      Output.line(
+        "\(name) is not finished, and may have been planned with them: `tarn abandon \(name)`, and the next version is "
+          + "begun without them (its tasks in another directory)")
     }
     for name in left.trainings {
       Output.line(
         "the training of \(name) is not finished, and may have gathered them in scratch/: its `tarn train` again begins "
           + "anew without them, or `tarn remove \(name)` and `tarn gc --apply --grace 0s`")
     }
+  }
+
+  /// The command that excludes the other rows of pairs.
+  private func way(toExcludeRowsOf partner: ExcludeRun.Partner) -> String {
+    if partner.readsSameFiles, let match, let values, values != "-" {
+      return "`tarn exclude \(partner.source) --match \(QuotedWords.quoted(match)) --values "
+        + "\(QuotedWords.quoted(values)) --reason TEXT`"
+    }
+    if partner.haveSameIDs, let ids, ids != "-" {
+      return "`tarn exclude \(partner.source) --ids \(QuotedWords.quoted(ids)) --reason TEXT`"
+    }
+    // Where shards that were not trained on have other lengths, an id of the one is another row of the other.
+    return (partner.haveSameIDs ? "" : "they have other ids there: ")
+      + "`tarn exclude \(partner.source) --ids FILE --reason TEXT`, with the ids that the same command tells with --json, "
+      + "as `paired`"
   }
 
   private var done: String { undo ? "may be found again" : "excluded" }
@@ -206,11 +230,11 @@ struct Exclude: ParsableCommand {
     ].filter { $0.0 > 0 }.map { "\($0.0.counted($0.1)) \($0.2)" }
     if !oddities.isEmpty {
       let file = values == "-" ? "standard input" : values ?? ""
-      Output.diagnostic("tarn: warning: \(file): \(oddities.joined(separator: ", "))")
+      global.note("tarn: warning: \(file): \(oddities.joined(separator: ", "))")
     }
     if let lack = summary.lack {
-      Output.diagnostic(
-        "tarn: warning: \(summary.lackingCount.counted("shard")) \(summary.lackingCount == 1 ? "was" : "were") not looked at yet, and will "
+      Output.warn(
+        "\(summary.lackingCount.counted("shard")) \(summary.lackingCount == 1 ? "was" : "were") not looked at yet, and will "
           + "be when a version is planned: \(lack)")
     }
   }

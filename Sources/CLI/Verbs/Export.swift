@@ -91,7 +91,7 @@ struct Export: ParsableCommand {
     }
     progress.clear()
     catalog.noteExport(of: name, into: summary.folder, summary.digest)
-    if !global.quiet { for note in summary.notes { Output.diagnostic("tarn: \(note)") } }
+    for note in summary.notes { global.note("tarn: \(note)") }
     if global.json {
       Output.json([
         "folder": .string(summary.folder), "index": .string(summary.index), "sha256": .string(summary.digest.hex),

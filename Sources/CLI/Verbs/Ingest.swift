@@ -15,6 +15,10 @@ struct Ingest: AsyncParsableCommand {
 
       Run it where the lake is, never on a compute node: a lake is written by one host at a time.
 
+      With --missing skip a worker leaves out what it cannot have, and the version has a hole there: each is named, with the
+      host and its reason, which nobody checks. Where that host alone could not have it, give the version up (`tarn abandon`
+      before it is sealed) or build the next one.
+
       Of a training the rows found are taken in, and the next search is written as tasks, until the index is trained.
 
       Exit status: 0 sealed or trained; 3 tasks are open, what came is recorded; 20 a receipt or result lies.
@@ -64,6 +68,9 @@ struct Ingest: AsyncParsableCommand {
     }.value()
     progress.clear()
     conclude(summary)
+    if summary.isSealed {
+      catalog.warnOfExcludedRows(summary.version.name, "what was sealed has", since: "it was planned")
+    }
     guard summary.refused.isEmpty else { throw Outcome(.integrity) }
     guard summary.isSealed else { throw Outcome(.partial) }
   }
@@ -111,6 +118,7 @@ struct Ingest: AsyncParsableCommand {
         "open": .array(
           summary.open.map { task, failure in failure?.json(of: task) ?? .object(["task": .count(task)]) }),
         "refused": .array(summary.refused.map(\.json)),
+        "left_out": .array(summary.leftOut.map(\.json)),
         "rechecked": .array(
           summary.rechecks.map {
             .object(["shard": .string($0.shard), "host": .string($0.host), "lack": .optional($0.lack)])
@@ -123,6 +131,7 @@ struct Ingest: AsyncParsableCommand {
         check.lack.map { "not rechecked: \(check.shard) of \(check.host): \($0)" }
           ?? "rechecked: \(check.shard) of \(check.host) is the same")
     }
+    for shard in summary.leftOut { Output.line(shard.text) }
     for (task, failure) in summary.open {
       Output.line(
         "task \(task) is open: \(failure?.words ?? "no receipt")")
@@ -148,6 +157,16 @@ extension IngestSummary.Refusal {
   var json: JSONValue { .object(["task": .count(task), "file": .string(file), "reason": .string(reason)]) }
 }
 
+extension IngestSummary.LeftOut {
+  /// As people are told.
+  var text: String { "\(shard) is left out of task \(task), made on \(host), which could not have it: \(reason)" }
+
+  /// As `--json` prints it.
+  var json: JSONValue {
+    .object(["task": .count(task), "shard": .string(shard), "host": .string(host), "reason": .string(reason)])
+  }
+}
+
 extension ProgressLine {
   /// Shows how far an ingest is.
   func show(_ event: IngestProgress) {
@@ -160,6 +179,7 @@ extension ProgressLine {
     case .failed(let task, let failure):
       note("task \(task) was given up: \(failure.words)")
     case .rechecking(let shard): note("encoding \(shard) again")
+    case .leftOut(let shard): note(shard.text)
     }
   }
 }

@@ -41,7 +41,7 @@ struct Init: ParsableCommand {
     let wanted = LakeLayout(root: root, shards: shards, artifacts: artifacts)
     let isNew = !isThere(wanted)
     if isNew, let above = LakeLayout.findRoot(from: wanted.root.parentPath) {
-      Output.diagnostic(
+      global.note(
         "tarn: warning: \(wanted.root) is inside the lake \(above); below it, commands find the new one")
     }
     if isNew {

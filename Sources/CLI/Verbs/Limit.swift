@@ -21,7 +21,10 @@ struct Limit: ParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "A rate (20MB/s), a timetable, or off for none whatever --bwlimit says.")
+  @Argument(
+    help: ArgumentHelp(
+      "A rate (20MB/s; a number below 1,024 needs its unit, 500B/s), a timetable, or off for none, "
+        + "whatever --bwlimit says."))
   var rate: String?
 
   @Flag(help: "Forget it: what --bwlimit says counts again.")

@@ -75,21 +75,19 @@ struct Locate: ParsableCommand {
       try catalog.sources().map { ($0.name, $0.keptQuery) }, uniquingKeysWith: { first, _ in first })
     let places = try run.run(ids, in: name, passingOverBadRows: match != nil)
     if places.count < ids.count {
-      if !global.quiet {
-        let count = ids.count - places.count
-        Output.diagnostic(
-          "tarn: \(count.counted("row")) with these values \(count == 1 ? "was" : "were") bad when \(name) was built, and "
-            + "\(count == 1 ? "is" : "are") not in the index")
-      }
+      let count = ids.count - places.count
+      global.note(
+        "tarn: \(count.counted("row")) with these values \(count == 1 ? "was" : "were") bad when \(name) was built, and "
+          + "\(count == 1 ? "is" : "are") not in the index")
       ids = places.map(\.id)
     }
     let said = try columns?.values(of: ids, global)
     // Of columns it is said beside them.
-    if columns == nil, !global.quiet, let hidden = try catalog.hiddenRows(of: name)?.held {
+    if columns == nil, let hidden = try catalog.hiddenRows(of: name)?.held {
       let excluded = ids.filter(hidden.contains)
       if let first = excluded.first {
         let others = excluded.count == 1 ? "" : ", and \((excluded.count - 1).counted("other"))"
-        Output.diagnostic("row \(first) of \(name) is excluded\(others): no search shows it")
+        global.note("row \(first) of \(name) is excluded\(others): no search shows it")
       }
     }
     for (number, place) in places.enumerated() {
@@ -115,11 +113,10 @@ struct Locate: ParsableCommand {
         .notFound, "no row of \(name) has one of these values in '\(column.printable)': \(unmatched)",
         hint: "they are compared byte by byte, one a line")
     }
-    guard !global.quiet else { return found.ids }
-    for note in found.notes { Output.diagnostic("tarn: \(note)") }
+    for note in found.notes { global.note("tarn: \(note)") }
     if !found.unmatched.isEmpty {
       let count = found.unmatched.count
-      Output.diagnostic(
+      global.note(
         "tarn: \(count) of \(found.valueCount.counted("value")) \(count == 1 ? "is" : "are") in no row: \(unmatched)")
     }
     return found.ids

@@ -10,18 +10,20 @@ struct PackVerb: ParsableCommand {
       Each shard that is in the lake becomes a file of compressed blocks with an index; one that has such a file is left
       as it is. Columns that hold lists or structures are left out, and told. A shard that cannot be read is told with
       its row, and the others are packed. The shards themselves may be evicted afterwards. Versions get what they had no
-      companion for; --rebind has them take newer revisions too.
+      companion for; --rebind has them take newer revisions too. Of several companions each is told by itself, and what one
+      lacks keeps none of the others from being packed.
 
       EXAMPLES
         tarn pack meta
+        tarn pack meta tags
         tarn pack meta --columns url,caption
         tarn pack meta --rebind
 
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The companion.", completion: .sources)
-  var source: String
+  @Argument(help: ArgumentHelp("Which companions.", valueName: "companion"), completion: .sources)
+  var sources: [String]
 
   @Option(help: ArgumentHelp("The columns that are kept, with commas (default: all).", valueName: "names"))
   var columns: String?
@@ -35,38 +37,56 @@ struct PackVerb: ParsableCommand {
   @OptionGroup(title: GlobalOptions.title) var writer: WriterOptions
 
   func run() throws {
-    let catalog = try writer.open(global, "pack", source, on: [.source: [source]])
-    let progress = global.progress("pack")
+    let catalog = try writer.open(global, "pack", sources.joined(separator: " "), on: [.source: sources])
     var run = PackRun(catalog, cancellation: global.cancellation)
     run.columns = try columns.map { try ColumnList.names(in: $0) }
     run.ordinals = try range.ordinals()
     run.rebinds = rebind
-    let summary = try run.run(source) { done, total, rows in
-      progress.update(done: Double(done), total: Double(total)) { "\(done)/\(total) shards, \(rows) rows of the next" }
+    for name in sources { _ = try catalog.companion(named: name) }
+    var shortfalls: [Outcome] = []
+    for name in sources {
+      let progress = global.progress(sources.count > 1 ? "pack \(name)" : "pack")
+      let summary = try run.run(name) { done, total, rows in
+        progress.update(done: Double(done), total: Double(total)) {
+          "\(done)/\(total) shards, \(rows) rows of the next"
+        }
+      }
+      progress.clear()
+      show(summary, of: name)
+      Output.flush()
+      if let shortfall = Self.shortfall(summary, of: name) { shortfalls.append(shortfall) }
     }
-    progress.clear()
-    show(summary)
-    Output.flush()
-    // Invariant 8: what was not done is not passed over.
-    guard summary.misaligned.isEmpty else {
-      throw Outcome(.integrity, "\(summary.misaligned.count.counted("shard")) of \(source) misaligned")
-    }
-    guard summary.failures.isEmpty else {
-      throw Outcome(.integrity, "\(summary.failures.count.counted("shard")) of \(source) cannot be read, so not packed")
-    }
-    guard summary.missing.isEmpty else {
-      throw Outcome(
-        .partial,
-        "\(summary.missing.count.counted("shard")) of \(source) not in the lake, \(summary.missing[0]) first; "
-          + "run `tarn sync \(source)`")
-    }
+    guard !shortfalls.isEmpty else { return }
+    // The gravest ends the command, and is said by whoever does.
+    let gravest = shortfalls.remove(at: shortfalls.firstIndex { $0.status == .integrity } ?? 0)
+    for line in shortfalls.compactMap({ Failure($0)?.line }) { Output.diagnostic("tarn: \(line)") }
+    throw gravest
   }
 
-  private func show(_ summary: PackSummary) {
-    for line in MisalignedShard.lines(summary.misaligned) { Output.diagnostic("tarn: warning: \(line)") }
-    for failure in summary.failures { Output.diagnostic("tarn: warning: \(failure.error)") }
+  /// Invariant 8: what was not done is not passed over.
+  private static func shortfall(_ summary: PackSummary, of source: String) -> Outcome? {
+    guard summary.misaligned.isEmpty else {
+      return Outcome(.integrity, "\(summary.misaligned.count.counted("shard")) of \(source) misaligned")
+    }
+    guard summary.failures.isEmpty else {
+      return Outcome(
+        .integrity, "\(summary.failures.count.counted("shard")) of \(source) cannot be read, so not packed")
+    }
+    guard summary.missing.isEmpty else {
+      return Outcome(
+        .partial,
+        "\(summary.missing.count.counted("shard")) of \(source) not in the lake, \(summary.missing[0]) first",
+        hint: "run `tarn sync \(source)`")
+    }
+    return nil
+  }
+
+  private func show(_ summary: PackSummary, of source: String) {
+    for line in MisalignedShard.lines(summary.misaligned) { Output.warn("\(line)") }
+    for failure in summary.failures { Output.warn("\(failure.error)") }
     if global.json {
-      Output.json([
+      let named: [String: JSONValue] = sources.count > 1 ? ["source": .string(source)] : [:]
+      let facts: [String: JSONValue] = [
         "packed": .count(summary.packedCount), "bytes": .count(summary.packedByteCount),
         "kept": .count(summary.keptCount), "missing": .strings(summary.missing),
         "misaligned": .array(summary.misaligned.map { .string($0.shard) }), "bound": .count(summary.boundCount),
@@ -75,11 +95,12 @@ struct PackVerb: ParsableCommand {
         "without": .count(summary.withoutCount),
         "left_out": .array(
           summary.leftOut.map { .object(["column": .string($0.column), "cause": .string($0.cause)]) }),
-      ])
-      return
+      ]
+      return Output.json(facts.merging(named) { $1 })
     }
     Output.line(
-      "\(summary.packedCount.counted("shard")) packed (\(ByteSize.text(summary.packedByteCount))), "
+      (sources.count > 1 ? "\(source): " : "")
+        + "\(summary.packedCount.counted("shard")) packed (\(ByteSize.text(summary.packedByteCount))), "
         + "\(summary.keptCount) had packs already")
     if summary.withoutCount > 0 {
       Output.line(

@@ -11,6 +11,8 @@ struct Plan: AsyncParsableCommand {
       `plan build` plans a version as `build` does and writes a directory that workers share: a task for every output that
       the version lacks, run.txt with one command a line, slurm.sh, and k8s.yaml. Any engine may run those: `tarn worker`
       needs neither catalog nor lake, and tasks may run anywhere, twice, or again. `tarn ingest` takes the results in.
+      Outputs that sealed versions of the source have are taken from them when it is planned, less rows that were excluded,
+      and are no tasks.
 
       EXAMPLES
         tarn plan build laion --trained clip --images images --tasks /shared/laion
@@ -38,7 +40,7 @@ struct Plan: AsyncParsableCommand {
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
 
   /// What is told where a copy had to be laid anew.
-  static let mending = "the trained index beside the tasks was missing or damaged, and is laid anew"
+  static let mending = "a task or the trained index beside the plan was missing or damaged, and is laid anew"
 
   // The check of a command that has others below it is made for those, too: so it is made here.
   func run() async throws {
@@ -86,8 +88,8 @@ struct PlanBuild: AsyncParsableCommand {
     commandName: "build", abstract: "Write a version's missing outputs as tasks.",
     discussion: """
       The version is planned in the catalog; nothing is encoded, and of shards that are not in the lake only the numbers of
-      rows are asked for. Planned again into the same directory, the plan that is there is kept; the trained index beside
-      it is read, and laid anew where it is missing or damaged.
+      rows are asked for. Planned again into the same directory, the plan that is there is kept; tasks and trained index
+      beside it are read, and laid anew where they are missing or damaged.
 
       EXAMPLES
         tarn plan build laion --trained clip --images images --tasks /shared/laion
@@ -132,14 +134,20 @@ struct PlanBuild: AsyncParsableCommand {
       Output.json([
         "version": .string("\(version.name)"), "new": .bool(planned.isNew), "tasks": .count(plan.tasks.count),
         "directory": .string(planned.directory.path), "sealed": .bool(version.state == .sealed),
+        "taken": .count(planned.takenCount),
       ])
     } else if version.state == .sealed {
       Output.line("\(version.name) was sealed before: there is nothing to do")
     } else {
       Output.line(
         "\(version.name): \(plan.tasks.count.counted("task")) in \(planned.directory.path)"
-          + (planned.isNew ? "" : ", planned before"))
-      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(place.tasks)`")
+          + (planned.isNew ? "" : ", planned before")
+          + (planned.takenCount == 0
+            ? "" : "; \(planned.takenCount.counted("output")) taken from sealed versions, which no task makes"))
+      Output.line(
+        plan.tasks.isEmpty
+          ? "`tarn ingest \(place.tasks)` seals it"
+          : Plan.way(to: planned.directory, place.tasks))
     }
     Output.flush()
   }
@@ -218,6 +226,13 @@ struct PlanTrain: AsyncParsableCommand {
   }
 }
 
+extension Plan {
+  /// How tasks are run; lines of a directory's run.txt name it as the one that they are run in, so that it may be moved.
+  fileprivate static func way(to directory: TaskDirectory, _ given: String) -> String {
+    "run them \(directory.isDirectory ? "there, " : "")by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(given)`"
+  }
+}
+
 extension GlobalOptions {
   /// Says what a training waits for.
   func conclude(_ round: RoundNeeded, _ directory: TaskDirectory, _ given: String) {
@@ -231,7 +246,7 @@ extension GlobalOptions {
       ])
     } else {
       Output.line("\(round.step): \(round.tasks.count.counted("task")) in \(directory.path)")
-      Output.line("run them by run.txt, slurm.sh or k8s.yaml; then `tarn ingest \(given)`")
+      Output.line(Plan.way(to: directory, given))
     }
     Output.flush()
   }

@@ -10,7 +10,7 @@ struct Pull: AsyncParsableCommand {
       Reads the version's document and lock file, holds them against each other, fetches what bytes of it this lake has not,
       and records the version: it then searches, evaluates, reproduces and verifies like one that was built here. What was
       interrupted goes on where it was. What does not hold ends with 20 and changes nothing. A version, source or trained
-      index that is another thing here under the same name ends this with 64.
+      index that is another thing here under the same name ends this with 64, and so does a version that was revoked here.
 
       SRC is what `tarn push` wrote to: a directory, file:///DIR, s3://BUCKET/PREFIX, or the https:// address of a folder.
       NAME is the newest version of that name there; without a name the only version there is taken. --as gives it another name here, with the next number, beside a version of
@@ -107,6 +107,22 @@ struct Pull: AsyncParsableCommand {
     let summary = try await run.run()
     progress.clear()
     say(summary, from: publication)
+    guard !summary.wasThere else { return }
+    catalog.warnOfExcludedRows(in: summary.version.name)
+    try tellOfRowsLeftOut(by: summary.version.name, catalog)
+  }
+
+  /// Says which earlier versions here have rows that the one that came was made without: a publisher who had to take
+  /// them out reaches nobody who pulled those.
+  private func tellOfRowsLeftOut(by name: VersionName, _ catalog: LakeCatalog) throws {
+    for earlier in try catalog.versions().filter({ $0.state == .sealed }).map(\.name)
+    where earlier.name == name.name && earlier.number < name.number {
+      let count = try catalog.difference(earlier, name).excludedOnlyInSecond.reduce(0) { $0 + $1.rows.count }
+      guard count > 0 else { continue }
+      Output.warn(
+        "\(name) was made without \(count.counted("row")) that \(earlier) has: `tarn diff \(earlier) \(name)` "
+          + "tells which, `tarn revoke \(earlier) --reason TEXT` withdraws it here")
+    }
   }
 
   private func say(_ summary: PullRun.Summary, from publication: Publication) {

@@ -26,8 +26,9 @@ struct RebuildCatalog: ParsableCommand {
       Addresses come from documents then: those that lead to this machine, its files or its network are asked again only
       once --allow-inside says that they are meant, here or with `tarn sync`.
 
-      What no file tells is lost: the history, pins, evaluations, transfers, unfinished work, and
-      sources and trained indexes that no sealed version uses.
+      What no file tells is lost: the history, pins, evaluations, transfers, unfinished work, what --source of `tarn adopt
+      version` said, and sources and trained indexes that no sealed version uses. Adopted versions of this lake are named:
+      rows that are excluded are found in them again until they are adopted once more, with --source.
 
       EXAMPLES
         tarn rebuild-catalog --lake laion
@@ -60,7 +61,8 @@ struct RebuildCatalog: ParsableCommand {
         "present": .count(summary.present), "revisions": .count(summary.revisions),
         "trained_indexes": .count(summary.trainedIndexes),
         "versions": .array(summary.versions.map { .string("\($0)") }),
-        "revoked": .array(summary.revoked.map { .string("\($0)") }), "outputs": .count(summary.outputs),
+        "revoked": .array(summary.revoked.map { .string("\($0)") }),
+        "adopted": .array(summary.adopted.map { .string("\($0)") }), "outputs": .count(summary.outputs),
         "segments": .count(summary.segments), "readmitted": .count(summary.readmitted),
         "unreferenced": .count(summary.unreferenced),
         "unreferenced_bytes": .count(summary.unreferencedByteCount),
@@ -74,6 +76,13 @@ struct RebuildCatalog: ParsableCommand {
       if !summary.revoked.isEmpty {
         Output.line("revoked as before: \(summary.revoked.map { "\($0)" }.joined(separator: ", "))")
       }
+      if let first = summary.adopted.first {
+        let names = summary.adopted.map { "\($0)" }.joined(separator: ", ")
+        Output.line(
+          "whose rows the ids of \(names) count is not known any more, so rows of theirs that are excluded can be found "
+            + "again: adopt the files in versions/\(first) under another name with `tarn adopt version`, --trained and "
+            + "--source, then `tarn revoke \(first) --reason TEXT`")
+      }
       for remark in remarks { Output.line(remark) }
       if summary.readmitted > 0 {
         Output.line(
@@ -82,7 +91,7 @@ struct RebuildCatalog: ParsableCommand {
       }
       if summary.unreferenced > 0 {
         Output.line(
-          "\(summary.unreferenced) whole files (\(ByteSize.text(summary.unreferencedByteCount))) that no version refers to; "
+          "\(summary.unreferenced.counted("whole file")) (\(ByteSize.text(summary.unreferencedByteCount))) that no version refers to; "
             + "`tarn gc` lists them")
       }
       Output.line(RebuildSummary.unknowable)

@@ -11,7 +11,8 @@ struct Reproduce: AsyncParsableCommand {
       Says 'identical', or that the lists hold the same rows in another file layout, or the first output, list and row
       that differ; and what was not checked. A catalog that no longer says what was sealed is not rebuilt from: 20. The lake
       is not changed but for a row that records the outcome, and for shards that --fetch brings or --budget drops.
-      Interrupt it at any time: the same command goes on, with the same --into.
+      Interrupt it at any time: the same command goes on, with the same --into. Rows of the version that were excluded
+      since are in the files again, which a warning says of --into.
 
       With --from, the document of `tarn export` says what to make. First it is held against its own digest: one that
       contradicts itself ends with 20 before anything is asked for. Then its sources are registered in this lake, fetched,
@@ -76,6 +77,7 @@ struct Reproduce: AsyncParsableCommand {
     let report = try await run.run(
       into: into, fetching: stream.options(catalog), follow: revisions.following(progress))
     progress.clear()
+    if let into, report.outcome != .inputsMissing { catalog.warnOfExcludedRows(name, "\(into) has") }
     if global.json {
       Output.json(
         [

@@ -7,6 +7,7 @@ struct Revoke: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "revoke", abstract: "Withdraw a sealed version: its record stays, its files may be collected.",
     discussion: """
+      `tarn serve` answers from it no more; `tarn search NAME@N` does as long as its files are there.
       There is no way back. Inputs, parameters and digests stay in the catalog, so that the version can be rebuilt and
       compared; `tarn gc` may remove its files after the grace period, unless a pin or another version keeps them. A file
       NAME.revoked beside its lock file says so to `tarn rebuild-catalog`, too; where it cannot be written, which is said,
@@ -53,9 +54,8 @@ struct Revoke: ParsableCommand {
 extension GlobalOptions {
   /// Says that a version is revoked though the file beside its lock file, which says so too, could not be written.
   func warnOfUnwrittenRevocation(_ error: TarnError) {
-    guard !quiet else { return }
-    Output.diagnostic(
-      "tarn: warning: \(error.message); without that file a catalog that is made again has the version as sealed, and "
+    Output.warn(
+      "\(error.message); without that file a catalog that is made again has the version as sealed, and "
         + "`tarn gc --apply` of a user who may write there makes it")
   }
 }

@@ -35,7 +35,8 @@ struct Search: ParsableCommand {
       --unique T shows, of rows whose codes (the better ones, where there are such) stand for vectors with a cosine of at least T, \
       the best one.
 
-      --columns shows what companions of the source say of each row; what is not here is null, and told.
+      --columns shows what companions of the source say of each row; what is not here is null, and told. Of a version that was \
+      adopted these are companions of its files, or, where those have none, of the source that its --source named.
 
       Files are searched as they lie there. Damage that leaves one in shape gives other rows; --check reads all of them
       first, as `tarn verify` does.

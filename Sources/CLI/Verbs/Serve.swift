@@ -19,7 +19,8 @@ struct Serve: ParsableCommand {
 
       Hits have the columns of companions that are here, or those of --columns. With --encoder (docs/WORDS.md) words and pictures can be searched for.
 
-      Without NAME the newest sealed version of each name is served. Who asks without naming a version is answered from the first
+      Without NAME the newest sealed version of each name is served; one whose files are lost or damaged is told and left
+      out, as long as there are others. Who asks without naming a version is answered from the first
       that was named here, or else from what was sealed last. Within a second or two of being sealed a newer one
       takes its place; a revoked one is answered with 410, and rows that were excluded are not found any more.
       Told to end (SIGTERM, Ctrl-C, SIGHUP) it takes nobody in any more, gives answers under way --grace, and ends with 0; told
@@ -112,8 +113,8 @@ struct Serve: ParsableCommand {
         .usage, "cannot read the token: \(error.message)", hint: "the first line of the file is the token")
     }
     var info = stat()
-    if stat(tokenFile, &info) == 0, info.st_mode & 0o004 != 0, !global.quiet {
-      Output.diagnostic(
+    if stat(tokenFile, &info) == 0, info.st_mode & 0o004 != 0 {
+      global.note(
         "tarn: warning: every user of this machine can read the token in \(tokenFile); `chmod 600 \(tokenFile)`")
     }
     let text = String(decoding: bytes, as: UTF8.self)
@@ -125,7 +126,7 @@ struct Serve: ParsableCommand {
     switch news {
     case .request(let line): Output.diagnostic(line)
     case .changed(let text): if !isQuiet { Output.diagnostic("tarn: \(text)") }
-    case .fault(let text): if !isQuiet { Output.diagnostic("tarn: warning: \(text)") }
+    case .fault(let text): Output.warn(text)
     }
   }
 
@@ -151,9 +152,9 @@ struct Serve: ParsableCommand {
             "address": .string(address), "versions": .array(versions.map { .string("\($0.name)") }),
           ])
           Output.flush()
-        } else if !global.quiet {
+        } else {
           let names = versions.isEmpty ? "no version" : versions.map { "\($0.name)" }.joined(separator: ", ")
-          Output.diagnostic("http://\(address)/ serves \(names); Ctrl-C ends it")
+          global.note("http://\(address)/ serves \(names); Ctrl-C ends it")
         }
       }, tell: { [isQuiet = global.quiet] in Self.say($0, isQuiet: isQuiet) })
   }

@@ -263,6 +263,20 @@ struct SourceAdd: AsyncParsableCommand {
           + (owner.map { ", beside \($0.name)" } ?? "")
           + (beside.map { ", whose files \($0.name) reads" } ?? ""))
     }
+    if added.isNew, let owner {
+      warn(of: added.shardCount, beside: owner, try catalog.fileNames(of: owner).count)
+    }
     Output.flush()
+  }
+
+  /// Warns that a companion has not as many shards as its owner, while it can be taken back.
+  private func warn(of count: Int, beside owner: Source, _ ownerCount: Int) {
+    guard count != ownerCount else { return }
+    let what =
+      count > ownerCount
+      ? "files beside none of its shards are used for no row" : "nothing is said of rows of the shards beside none"
+    global.note(
+      "tarn: warning: \(owner.name) has \(ownerCount.counted("shard")) and \(name) \(count): \(what); if that is not meant, "
+        + "`tarn source remove \(name)` takes it back until something of it is fetched")
   }
 }

@@ -95,8 +95,8 @@ struct SourceExport: ParsableCommand {
         hint: "`tarn source export \(name) --format sha256sum` and --format sizes say what is known of them")
     }
     if served.count < shards.count {
-      Output.diagnostic(
-        "tarn: warning: \((shards.count - served.count).counted("shard")) of \(source.name) left out, without a web address"
+      Output.warn(
+        "\((shards.count - served.count).counted("shard")) of \(source.name) left out, without a web address"
       )
     }
     Output.line("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")

@@ -75,7 +75,7 @@ struct GrowthOptions: ParsableArguments {
   static func print(
     _ summary: SourceGrowth.Summary, of name: String, isDryRun: Bool = false, _ global: GlobalOptions
   ) {
-    for stray in summary.strays { Output.diagnostic("tarn: warning: \(stray)") }
+    for stray in summary.strays { Output.warn("\(stray)") }
     if global.json {
       Output.json(json(summary, of: name, isDryRun: isDryRun))
     } else {

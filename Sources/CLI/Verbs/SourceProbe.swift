@@ -79,11 +79,11 @@ struct SourceProbe: AsyncParsableCommand {
     if summary.unreachableCount > 0 {
       throw Outcome(
         lacking.isEmpty && wrong.isEmpty ? .temporary : .partial,
-        "\(summary.unreachableCount.counted("question")) \(summary.unreachableCount == 1 ? "was" : "were") not answered: \(summary.firstUnreachable ?? "no reason"); "
-          + "run it again to retry")
+        "\(summary.unreachableCount.counted("question")) \(summary.unreachableCount == 1 ? "was" : "were") not answered: \(summary.firstUnreachable ?? "no reason")",
+        hint: "run it again to retry")
     }
     if !lacking.isEmpty || !wrong.isEmpty {
-      throw Outcome(.partial, summary.wayIn.map { "access was refused; \($0)" })
+      throw Outcome(.partial, summary.wayIn.map { _ in "access was refused" }, hint: summary.wayIn)
     }
   }
 

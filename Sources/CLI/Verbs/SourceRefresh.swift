@@ -6,7 +6,7 @@ internal import Lake
 struct SourceRefresh: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "refresh",
-    abstract: "Look again at the directory or listing of a source, and add what is new behind its last shard.",
+    abstract: "Look again at the directories or listings of sources, and add what is new behind their last shards.",
     discussion: """
       New files come in natural order, new lines in theirs, new names of a listing in byte order, behind the shards that are
       there, whose ordinals and row ids stay. A companion's come in its owner's order, captions' in that of the images whose
@@ -21,9 +21,12 @@ struct SourceRefresh: AsyncParsableCommand {
       now, a commit as it was. --revision names another branch, tag or commit, which later refreshes then follow. A shard
       under another name gets that address, and one of other bytes that was never fetched also what is expected of it, as long
       as no version rests on the source; else both are said and stay as they are. --dry-run only says.
+      Several sources are looked at in turn, each where it was registered from; a failure ends it there, and what those before
+      got stays.
 
       EXAMPLES
         tarn source refresh captions
+        tarn source refresh images captions
         tarn source refresh captions --order-of images
         tarn source refresh images --url-list urls.txt
         tarn source refresh images --dry-run
@@ -32,8 +35,8 @@ struct SourceRefresh: AsyncParsableCommand {
       \(ExitStatus.help)
       """)
 
-  @Argument(help: "The source.", completion: .sources)
-  var name: String
+  @Argument(help: ArgumentHelp("Which sources.", valueName: "name"), completion: .sources)
+  var names: [String]
 
   @Option(
     name: .customLong("url-list"),
@@ -61,11 +64,23 @@ struct SourceRefresh: AsyncParsableCommand {
     guard [urlList, listed.listing, revision].compactMap(\.self).count <= 1 else {
       throw ValidationError("Name one of --url-list, --listing and --revision.")
     }
+    let facts = growing.facts
+    let ofOne = [urlList, listed.listing, revision, facts.sizes, facts.sha256, facts.shardNames, facts.orderOf]
+    guard names.count == 1 || ofOne.allSatisfy({ $0 == nil }) else {
+      throw ValidationError(
+        "--url-list, --listing, --revision, --sizes, --sha256, --shard-names and --order-of are of one source.")
+    }
   }
 
   func run() async throws {
     let catalog =
-      try dryRun ? global.read() : writer.open(global, "source refresh", name, on: [.source: [name]])
+      try dryRun
+      ? global.read() : writer.open(global, "source refresh", names.joined(separator: " "), on: [.source: names])
+    for name in names { _ = try catalog.source(named: name) }
+    for name in names { try await refresh(name, catalog) }
+  }
+
+  private func refresh(_ name: String, _ catalog: LakeCatalog) async throws {
     var growth = try growing.growth(catalog, name, global)
     growth.isDryRun = dryRun
     let origin: SourceGrowth.Origin =

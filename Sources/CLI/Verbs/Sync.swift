@@ -115,7 +115,7 @@ struct Sync: AsyncParsableCommand {
       summary = try await SyncRun(catalog, options, cancellation: global.cancellation, report: board.show).run()
     } catch {
       // What was taken stays taken, however the run ends.
-      if !global.json { for revised in board.revisions.all { Output.diagnostic("tarn: warning: \(revised.text)") } }
+      if !global.json { for revised in board.revisions.all { Output.warn("\(revised.text)") } }
       throw error
     }
     progress.clear()
@@ -131,7 +131,7 @@ struct Sync: AsyncParsableCommand {
     let companions = try chosen.flatMap { try $0.isCompanion ? [$0] : catalog.companions(of: $0) }
     for name in Set(companions.map(\.name)).sorted() {
       for line in try MisalignedShard.lines(catalog.misaligned(of: catalog.source(named: name))) {
-        Output.diagnostic("tarn: warning: \(line)")
+        Output.warn("\(line)")
       }
     }
   }
@@ -212,14 +212,14 @@ struct Sync: AsyncParsableCommand {
     guard !summary.failures.isEmpty else { return }
     let codes = summary.failures.map(\.error.code)
     // One failure was told in one line already; only some kinds pass with time.
-    let advice = codes.contains(.temporary) ? "; run it again to retry" : ""
-    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count.counted("shard")) failed\(advice)"
-    if codes.contains(.integrity) { throw Outcome(.integrity, message) }
+    let advice = codes.contains(.temporary) ? "run it again to retry" : nil
+    let message = summary.failures.count == 1 ? nil : "\(summary.failures.count.counted("shard")) failed"
+    if codes.contains(.integrity) { throw Outcome(.integrity, message, hint: advice) }
     if let full = summary.failures.first(where: { $0.error.code == .diskFull })?.error {
       let count = codes.count > 1 ? "; \(codes.count) shards failed" : ""
       throw TarnError(full.code, full.message + count, hint: full.hint, place: full.place)
     }
-    if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message) }
-    throw Outcome(.partial, message)
+    if codes.allSatisfy({ $0 == .temporary }) { throw Outcome(.temporary, message, hint: advice) }
+    throw Outcome(.partial, message, hint: advice)
   }
 }

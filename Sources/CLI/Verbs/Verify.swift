@@ -117,9 +117,8 @@ struct Verify: AsyncParsableCommand {
       throw Outcome(
         .integrity,
         "\(findings.count) damaged or missing"
-          + (repair
-            ? ", \(findings.count { $0.outcome == .restored }) of them restored"
-            : "; --repair brings back what can be brought back"))
+          + (repair ? ", \(findings.count { $0.outcome == .restored }) of them restored" : ""),
+        hint: repair ? nil : "--repair brings back what can be brought back")
     }
     try global.cancellation.check()
   }

@@ -95,13 +95,13 @@ struct Worker: AsyncParsableCommand {
       tool: "tarn \(Tool.version)")
     let (logger, cancellation) = (global.logger("tarn.worker"), global.cancellation)
     let global = global
-    let crew = TaskCrew(numbers) { number, share in
+    let pipeline = TaskPipeline(numbers) { number, share in
       let progress = global.progress("task \(number)")
       return TaskWorker(
         number, of: tasks, options, share: share, logger: logger, cancellation: cancellation
       ) { progress.show($0, of: number) }
     }
-    let error = await crew.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) {
+    let error = await pipeline.run(isWorthRetry: { Failure($0)?.status.isWorthAnotherTry ?? true }) {
       number, worker, outcome in
       switch outcome {
       case .success(let (receipt, isNew)):

@@ -32,10 +32,13 @@ extension LakeCatalog {
     return time <= first
   }
 
-  /// Notes that an event which must be there is not.
-  private func lack(_ verb: EventVerb, of what: String, since time: String?, _ verdict: inout StatementVerdict) throws {
+  /// Notes that an event which must be there is not: of what the verdict is about, or of a part of that.
+  private func lack(
+    _ verb: EventVerb, of what: String, isPart: Bool = false, since time: String?, _ verdict: inout StatementVerdict
+  ) throws {
     if try isBeforeHistory(time) {
-      verdict.leaveOut("history of \(what)", because: "it is older than the history")
+      // Whoever shows it says what the verdict is about.
+      verdict.leaveOut(isPart ? "history of \(what)" : "history", because: "it is older than the history")
     } else {
       verdict.differ("events '\(verb.rawValue)' of \(what)", expected: "in the history", found: "missing")
     }
@@ -114,7 +117,7 @@ extension LakeCatalog {
     }
     // The newest belong together; before the history began there were rows alone.
     for row in found.dropLast(min(told.count, found.count)) {
-      try lack(.reproduction, of: "the reproduction of \(row.at)", since: row.at, &verdict)
+      try lack(.reproduction, of: "the reproduction of \(row.at)", isPart: true, since: row.at, &verdict)
     }
     if told.count > found.count {
       verdict.differ("number of reproductions", expected: String(told.count), found: String(found.count))
@@ -163,7 +166,7 @@ extension LakeCatalog {
           verdict.leaveOut(what, because: LakeCatalog.isOlder)
         }
       } else {
-        try lack(.evaluated, of: what, since: row["evaluated_at"], &verdict)
+        try lack(.evaluated, of: what, isPart: true, since: row["evaluated_at"], &verdict)
       }
       let sample = Evaluation.sample(in: row["environment"])
       if let sample {

@@ -9,20 +9,29 @@ internal import Base
 internal import Synchronization
 
 /// What tells a catalog with its log from itself before a change.
-private struct CatalogState: Equatable {
-  let path: String
-  let file: [Int]
+package struct CatalogState: Sendable, Equatable {
+  private let path: String
+  private let file: [Int]
   /// Nil for no log.
-  let log: [Int]?
+  private let log: [Int]?
 
-  /// Nil where one of them changed so lately that another change might not be seen.
-  init?(of path: String) {
+  /// Nil where one of them changed so lately that another change might not be seen, and where there is no catalog.
+  package init?(of path: String) {
     guard let file = LakeCatalog.settledIdentity(of: path) else { return nil }
     let log = path + "-wal"
     let logState = LakeCatalog.settledIdentity(of: log)
     guard logState != nil || Disk.size(of: log) == nil else { return nil }
     (self.path, self.file, self.log) = (path, file, logState)
   }
+
+  /// As they are, however lately they changed; nil where there is no catalog.
+  package init?(lately path: String) {
+    guard let file = Disk.identity(of: path) else { return nil }
+    (self.path, self.file, log) = (path, file, Disk.identity(of: path + "-wal"))
+  }
+
+  /// Whether the catalog is the same file, changed or not: another may have taken its name.
+  package func isSameFile(as other: CatalogState) -> Bool { file.prefix(2) == other.file.prefix(2) }
 }
 
 /// The last copy of a catalog.

@@ -37,7 +37,7 @@ extension TarnError {
     case SQLITE_CORRUPT, SQLITE_NOTADB:
       self.init(
         .integrity, "the catalog is damaged: \(message)",
-        hint: "restore a backup; without one, set it aside and `tarn rebuild-catalog` makes it from what it sealed")
+        hint: "restore a backup; without one, `tarn rebuild-catalog` sets it aside and makes it from what it sealed")
     case SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM:
       self.init(
         .io, "cannot open or write the catalog: \(message)",

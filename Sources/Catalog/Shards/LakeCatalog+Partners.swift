@@ -78,9 +78,9 @@ extension LakeCatalog {
   ///   - isCompanion: Whether they say what is known of its rows.
   /// - Returns: A sentence.
   package static func way(besides partner: String, companion isCompanion: Bool) -> String {
-    "`tarn source add … \(isCompanion ? "--companion-of" : "--order-of") \(partner)` with --url-list registers them under a new "
-      + "name, by a list with an address for each shard of \(partner), also of a file that never comes (--allow-inside for "
-      + "files of this machine); `tarn sync --missing skip` then passes over what is not there"
+    "`tarn source add … \(isCompanion ? "--companion-of" : "--order-of") \(partner) --url-list LIST` registers them under "
+      + "a new name, with an address for each shard of \(partner), also of a file that never comes (`tarn source add … "
+      + "--allow-inside` for files of this machine); `tarn sync --missing skip` then passes over what is not there"
   }
 
   /// Refuses two sources whose rows would be taken for pairs, and whose files' names say that they are others'.
@@ -120,7 +120,7 @@ extension LakeCatalog {
       hint: (isCompanion
         ? "a list that is in another order is put in that of \(partner) by --order-of \(partner); leave out files that "
           + "\(partner) has none for"
-        : "register the files of \(source) under a new name with `tarn source add … --order-of \(partner)`")
+        : "`tarn source add … --order-of \(partner)` puts the files of \(source) into that order, under a new name")
         + "; " + way(besides: partner, companion: isCompanion)
         + "; where names mislead, `tarn source add … --shard-names TEMPLATE` gives others")
   }

@@ -198,7 +198,7 @@ extension LakeCatalog {
   ) throws -> [GarbageItem] {
     var gone: [GarbageItem] = []
     var refusals: [TarnError] = []
-    // One that cannot go, as in a directory of another user's, keeps no other.
+    // A file that cannot be removed, as in another user's directory, does not stop the others.
     func removing(_ body: () throws -> Void) throws {
       do { try body() } catch let error as TarnError where error.code == .io { refusals.append(error) }
     }
@@ -209,31 +209,14 @@ extension LakeCatalog {
         try report(item)
       }
     }
-    // Of packs once: who collects has the lake alone, and nothing that goes here makes one of use.
+    // Packs are looked up once: gc has the lake for itself, and nothing that it deletes makes a pack used again.
     let cutoff = options.cutoff
     var packs: Set<ContentDigest> = []
     if plan.due.contains(where: { $0.kind == .pack }) {
       packs = Set(try read { try LakeCatalog.unusedPacks($0) }.filter { $0.unusedSince <= cutoff }.map(\.digest))
     }
     for item in plan.due {
-      let isDecided = try write("deleting") { database in
-        let isStillUnused =
-          if item.kind == .pack {
-            packs.contains(item.digest)
-          } else {
-            try Bool.fetchOne(
-              database, sql: "SELECT EXISTS (SELECT 1 FROM v_garbage WHERE sha256 = ? AND unused_since <= ?)",
-              arguments: [item.digest.hex, cutoff]) == true
-          }
-        guard isStillUnused else { return false }
-        try LakeCatalog.startDeletion(of: item.digest, database)
-        try LakeCatalog.record(
-          .gc, item.path,
-          ["kind": .string(item.kind.rawValue), "sha256": .string(item.digest.hex), "bytes": .count(item.byteCount)],
-          database)
-        return true
-      }
-      guard isDecided else { continue }
+      guard try decideDeletion(of: item, unusedPacks: packs, until: cutoff) else { continue }
       try removing {
         try finishDeletion(item)
         gone.append(item)
@@ -241,18 +224,19 @@ extension LakeCatalog {
       }
     }
     try writeRevocations().forEach(unwritten)
-    // What a live version shares has names of that version's; here it would stay what it was when the file is mended.
+    // A live version that shares the output has a name of its own for it. This one is a hard link to the old file,
+    // which would stay when a damaged output is replaced.
     for name in try namesOfRevoked(until: options.cutoff) {
       try removing {
         try Disk.remove(name)
         try Disk.syncDirectory(name.parentPath)
       }
     }
-    // Asked again: we hold the lock, so nothing can be in the middle of them.
+    // Listed again rather than taken from the plan: gc holds the lock now, so no command is using them.
     for file in try leftovers(until: options.cutoff) {
       try removing {
         try Disk.remove(file.path)
-        // The directory of a training that is no more; one that holds something stays.
+        // A training's scratch directory goes with its last file.
         let directory = file.path.parentPath
         if ![layout.scratch, layout.artifactScratch].contains(directory) { try Disk.removeEmptyDirectory(directory) }
       }
@@ -268,14 +252,45 @@ extension LakeCatalog {
     throw TarnError(first.code, first.message + others, hint: first.hint, place: first.place)
   }
 
+  /// Records that an artifact is to be deleted, if it is unused still.
+  ///
+  /// - Parameters:
+  ///   - item: The artifact.
+  ///   - packs: Digests of the packs that are unused.
+  ///   - cutoff: Until when it must have been unused.
+  /// - Returns: Whether it is to be deleted.
+  /// - Throws: ``TarnError``; then nothing is recorded.
+  private func decideDeletion(
+    of item: GarbageItem, unusedPacks packs: Set<ContentDigest>, until cutoff: String
+  ) throws -> Bool {
+    try write("deleting") { database in
+      let isStillUnused =
+        if item.kind == .pack {
+          packs.contains(item.digest)
+        } else {
+          try Bool.fetchOne(
+            database.cachedStatement(
+              sql: "SELECT EXISTS (SELECT 1 FROM v_garbage WHERE sha256 = ? AND unused_since <= ?)"),
+            arguments: [item.digest.hex, cutoff]) == true
+        }
+      guard isStillUnused else { return false }
+      try LakeCatalog.startDeletion(of: item.digest, database)
+      try LakeCatalog.record(
+        .gc, item.path,
+        ["kind": .string(item.kind.rawValue), "sha256": .string(item.digest.hex), "bytes": .count(item.byteCount)],
+        database)
+      return true
+    }
+  }
+
   /// Removes directories of artifacts that hold nothing any more, where this user may.
   ///
-  /// One of another user's would stand in the way of who writes there next. Those of versions stay, as their numbers
-  /// are not given again (invariant 2).
+  /// A directory that belongs to another user would be in the way of whoever writes there next. Directories of versions
+  /// stay, as their numbers are not given again (invariant 2).
   private func removeEmptyDirectories() throws {
     let kinds = Set(StoredKind.allCases.filter { $0.place == .artifacts }.map(\.directory))
     for kind in kinds.sorted().map({ layout.path($0, in: .artifacts) }) {
-      // Those that artifacts are in, by the beginnings of their digests.
+      // Artifacts lie in directories of two characters, the beginnings of their digests.
       for name in (try? Disk.namesIfAny(in: kind)) ?? [] where name.utf8.count == 2 {
         guard let held = try? Disk.namesIfAny(in: "\(kind)/\(name)"), held.isEmpty else { continue }
         do {
@@ -317,11 +332,11 @@ extension LakeCatalog {
 
   /// The row's half of a removal: the schema refuses it for bytes in use.
   static func startDeletion(of digest: ContentDigest, _ database: Database) throws {
-    try database.execute(
-      sql: """
-        UPDATE stored_bytes SET state = 'deleting', deleting_at = ?
-        WHERE sha256 = ? AND place = 'artifacts' AND state = 'present'
-        """, arguments: [Timestamp.now(), digest.hex])
+    try database.run(
+      """
+      UPDATE stored_bytes SET state = 'deleting', deleting_at = ?
+      WHERE sha256 = ? AND place = 'artifacts' AND state = 'present'
+      """, [Timestamp.now(), digest.hex])
   }
 
   /// The bytes' half: every name of the file goes, durably, before the row says
@@ -334,10 +349,9 @@ extension LakeCatalog {
       if FileManager.default.fileExists(atPath: directory) { try Disk.syncDirectory(directory) }
     }
     try write("deleted") { database in
-      try database.execute(
-        sql:
-          "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'",
-        arguments: [item.digest.hex])
+      try database.run(
+        "UPDATE stored_bytes SET state = 'deleted' WHERE sha256 = ? AND place = 'artifacts' AND state = 'deleting'",
+        [item.digest.hex])
     }
   }
 

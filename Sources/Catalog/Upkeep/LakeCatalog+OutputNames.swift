@@ -97,8 +97,15 @@ extension LakeCatalog {
   }
 
   /// A sealed version whose output of a digest, or what refines it, has rows that are excluded; nil for none.
-  func holderOfExcludedRows(_ digest: ContentDigest) throws -> VersionName? {
-    for version in try versions() where version.state == .sealed {
+  ///
+  /// - Parameters:
+  ///   - digest: The output's, which versions may share.
+  ///   - asked: The one that is given if it has such rows.
+  /// - Returns: Its name.
+  /// - Throws: ``TarnError`` of the catalog.
+  func holderOfExcludedRows(_ digest: ContentDigest, preferring asked: VersionName? = nil) throws -> VersionName? {
+    let sealed = try versions().filter { $0.state == .sealed }
+    for version in sealed.filter({ $0.name == asked }) + sealed.filter({ $0.name != asked }) {
       for output in try outputs(of: version) where [output.digest, output.refine?.digest].contains(digest) {
         if try holdsExcludedRows(output, of: version) { return version.name }
       }

@@ -17,6 +17,8 @@ package struct RebuildSummary: Sendable {
   package var versions: [VersionName] = []
   /// Those of them that a file beside their lock file says were revoked.
   package var revoked: [VersionName] = []
+  /// Those that were adopted in this lake and are not revoked: whose rows their ids count, nobody knows any more.
+  package var adopted: [VersionName] = []
   package var outputs = 0
   /// Segments that an output bears out.
   package var segments = 0
@@ -56,7 +58,7 @@ package struct SegmentClaim: Sendable, Hashable {
   }
 }
 
-/// What rooms that read vectors do for a catalog that is made again.
+/// What modules that read vectors do for a catalog that is made again.
 package struct RebuildTools {
   /// The rows of a feature file, or of one of its arrays; throws for one that is malformed, or
   /// of another dimension or element type.

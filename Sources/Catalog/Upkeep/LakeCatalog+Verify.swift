@@ -308,9 +308,9 @@ extension LakeCatalog {
   /// - Returns: The advice, one line.
   /// - Throws: ``TarnError`` of the catalog.
   package func wayBack(toOutput digest: ContentDigest, of version: VersionName? = nil) throws -> String {
-    if let holder = try holderOfExcludedRows(digest) {
-      return "it has rows that are excluded, and nothing brings them back: the next `tarn build` is without them, "
-        + "and `tarn revoke \(holder) --reason TEXT` withdraws this one"
+    if let holder = try holderOfExcludedRows(digest, preferring: version) {
+      return "it has rows of \(holder) that are excluded, and nothing brings them back: the next `tarn build` is "
+        + "without them, and `tarn revoke \(holder) --reason TEXT` withdraws \(holder)"
     }
     let name = try read { database in
       try String.fetchOne(

@@ -230,6 +230,7 @@ struct LakeInventory {
   /// The names people use.
   private func versionFindings() throws -> [Finding] {
     var faults: [Finding] = []
+    var parted: [LakeCatalog.OutputName] = []
     var sealedCount = 0
     for version in try catalog.versions() where version.state == .sealed || version.state == .revoked {
       sealedCount += 1
@@ -244,7 +245,12 @@ struct LakeInventory {
       // The names of a revoked version may have been collected, though another has the same outputs.
       let keepsNames = try version.state == .sealed || catalog.isPinned(version)
       for output in try catalog.outputs(of: version) where try keepsNames && catalog.artifact(output.digest) != nil {
-        for name in catalog.names(of: output, in: version.name) where Disk.size(of: name.path) != name.byteCount {
+        for name in catalog.names(of: output, in: version.name) {
+          guard Disk.size(of: name.path) != name.byteCount else {
+            // `verify` links those of sealed versions again, and no others.
+            if try version.state == .sealed && isParted(name) { parted.append(name) }
+            continue
+          }
           let what = name.kind == .outputShard ? "output" : "file that refines output"
           faults.append(
             Finding(
@@ -259,8 +265,28 @@ struct LakeInventory {
         .note, "leftover", "\(path) was being written when a run ended", fix: "delete \(layout.versions)/\(path)")
     }
     let fine = Finding(.ok, "versions", "sealed versions, all with their outputs: \(sealedCount)")
-    return examination.capped(faults, else: fine)
+    return examination.capped(faults, else: fine) + partedFindings(parted)
       + (explained.isEmpty ? [] : examination.capped(explained, else: explained[0]))
+  }
+
+  /// Whether a name that is there leads to another file than its artifact's, which is there, too.
+  private func isParted(_ name: LakeCatalog.OutputName) throws -> Bool {
+    let artifact = try catalog.path(of: name.kind, name.digest)
+    return !FileIdentity.isSame(name.path, artifact) && Disk.size(of: artifact) == name.byteCount
+  }
+
+  /// What to say of names of outputs that are no links to the files of their artifacts any more.
+  private func partedFindings(_ names: [LakeCatalog.OutputName]) -> [Finding] {
+    guard !names.isEmpty else { return [] }
+    // Names may be links to each other.
+    let files = Dictionary(names.map { (Disk.identity(of: $0.path), $0.byteCount) }, uniquingKeysWith: { $1 })
+    return [
+      Finding(
+        .note, "copies",
+        "\(names.count.counted("name")) of outputs in \(layout.versions) beside the files in \(layout.artifacts) that they "
+          + "should be links to: \(ByteSize.text(files.values.reduce(0, +))) are on the disk a second time",
+        fix: "`tarn verify --repair`, which reads all that the catalog vouches for, links them again")
+    ]
   }
 
   private func scratchFindings() -> [Finding] {

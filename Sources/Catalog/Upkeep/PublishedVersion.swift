@@ -75,8 +75,8 @@ extension LakeCatalog {
   ///   - published: The version.
   ///   - alias: The name that it is to have here; nil for its own.
   /// - Returns: The version.
-  /// - Throws: ``TarnError`` `.conflict` when the name is another version's, or the same
-  ///   version has another name; `.usage` for an alias that is none.
+  /// - Throws: ``TarnError`` `.conflict` when the name is another version's, the same version has another name, or it was
+  ///   revoked here; `.usage` for an alias that is none.
   package func known(_ published: PublishedVersion, as alias: String? = nil) throws -> IndexVersion? {
     if let alias {
       try LakeCatalog.validate(name: alias, of: "index version")
@@ -93,6 +93,14 @@ extension LakeCatalog {
           WHERE (name = ?1 AND (number = ?2 OR ?2 IS NULL)) OR version_sha256 = ?3 ORDER BY number DESC
           """,
         arguments: [alias ?? published.name.name, alias == nil ? published.name.number : nil, published.digest.hex])
+    }
+    // Its names would be back, and who asked for it would take it for one in force.
+    if let withdrawn = found.first(where: { $0.versionDigest == published.digest && $0.state == .revoked }) {
+      let name = withdrawn.name == published.name ? "" : ", as \(withdrawn.name)"
+      throw TarnError(
+        .conflict, "\(published.name) was revoked in this lake\(name), and what was withdrawn is not taken in again",
+        hint: "`tarn reproduce \(withdrawn.name) --into DIR` makes its outputs again in another directory, "
+          + "`tarn init DIR` a lake that may have it")
     }
     if let alias {
       if let same = found.first(where: { $0.versionDigest == published.digest }) {

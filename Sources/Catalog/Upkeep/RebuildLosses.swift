@@ -64,7 +64,7 @@ package struct RebuildLoss: Sendable {
     RebuildLoss("shard_revision", columns: ["observed_at"], times),
     RebuildLoss("stored_bytes", columns: ["created_at", "verified_at", "deleting_at"], times),
     RebuildLoss("trained_index", columns: ["created_at", "ready_at"], times),
-    RebuildLoss("index_version", columns: ["environment"], "the machines that built"),
+    RebuildLoss("index_version", columns: ["environment"], "the machines that built, whose rows adopted versions have"),
     RebuildLoss("index_version", columns: ["created_at", "sealed_at", "ended_at"], times),
     RebuildLoss("output_shard", columns: ["created_at"], times),
   ]

@@ -15,11 +15,32 @@ extension LakeCatalog {
   package func claimedInputs(
     of version: IndexVersion, from source: Source, rowCount: (Shard) throws -> Int
   ) throws -> [VersionInput] {
+    let (inputs, next, end) = try knownClaimedInputs(of: version, from: source) { try rowCount($0) }
+    guard next >= end else {
+      throw TarnError(
+        .usage, "\(version.name) has row ids up to \(end - 1), and \(source.name) has \(next) rows",
+        hint: "name the source whose rows its ids count")
+    }
+    return inputs
+  }
+
+  /// The same, as far as the source's rows are known: ids behind them are of no row.
+  ///
+  /// - Parameters:
+  ///   - version: A version that was adopted.
+  ///   - source: The source.
+  ///   - rowCount: Rows of a shard; nil where nobody knows, which ends what is known.
+  /// - Returns: The shards that have rows of the version, the id behind the last row that is known or matters, and the
+  ///   one behind the version's last.
+  /// - Throws: ``TarnError``, and what `rowCount` throws.
+  package func knownClaimedInputs(
+    of version: IndexVersion, from source: Source, rowCount: (Shard) throws -> Int?
+  ) throws -> (inputs: [VersionInput], next: Int64, end: Int64) {
     let outputs = try outputs(of: version)
     let end = outputs.map(\.endID).max() ?? 0
     var (inputs, next): ([VersionInput], Int64) = ([], 0)
     for shard in try shards(of: source) where next < end {
-      let rows = try rowCount(shard)
+      guard let rows = try rowCount(shard) else { break }
       let ids = next..<(next + Int64(rows))
       next = ids.upperBound
       guard outputs.contains(where: { $0.firstID < ids.upperBound && ids.lowerBound < $0.endID }) else { continue }
@@ -29,12 +50,7 @@ extension LakeCatalog {
           isHole: shard.isDropped, outputOrdinal: 0, firstID: ids.lowerBound, rowCount: rows, revision: shard.revision,
           isNewest: true, path: shard.path, excludedRows: []))
     }
-    guard next >= end else {
-      throw TarnError(
-        .usage, "\(version.name) has row ids up to \(end - 1), and \(source.name) has \(next) rows",
-        hint: "name the source whose rows its ids count")
-    }
-    return inputs
+    return (inputs, next, end)
   }
 
   /// Where a row of an adopted version comes from, if its ids count the rows of a source.

@@ -35,16 +35,31 @@ package struct MisalignedShard: Sendable, Equatable {
 }
 
 extension MisalignedShard {
-  /// What is wrong with shards, a line each, behind the last of a companion that stands elsewhere what can be done.
+  /// Of how many shards each is told: of a companion of another source all are misaligned.
+  private static let mostTold = 5
+
+  /// What is wrong with shards of companions, of the first ones of each a line, behind the last of those that stand
+  /// elsewhere what can be done.
   ///
   /// - Parameter shards: The shards.
-  /// - Returns: The lines.
+  /// - Returns: The lines, by companion.
   package static func lines(_ shards: [MisalignedShard]) -> [String] {
-    shards.enumerated().map { number, shard in
-      let others = shards.dropFirst(number + 1)
-      let isLast = !others.contains { $0.companion == shard.companion && $0.reason != nil }
-      return isLast && shard.reason != nil ? "\(shard.text); \(shard.way)" : shard.text
+    Dictionary(grouping: shards, by: \.companion).sorted { $0.key < $1.key }.flatMap { lines(of: $0.key, $0.value) }
+  }
+
+  private static func lines(of companion: String, _ shards: [MisalignedShard]) -> [String] {
+    let told = shards.prefix(mostTold)
+    var lines = told.map(\.text)
+    if shards.count > told.count {
+      lines.append(
+        "and \((shards.count - told.count).counted("more shard")) of \(companion) likewise; "
+          + "`tarn sql \"SELECT * FROM v_companion WHERE companion = '\(companion)'\"` lists them")
     }
+    if let stray = shards.last(where: { $0.reason != nil }) {
+      let place = shards.count > told.count ? nil : told.lastIndex { $0.reason != nil }
+      lines[place ?? lines.count - 1] += "; \(stray.way)"
+    }
+    return lines
   }
 
   /// What can be done where it stands beside another shard than its name says.
@@ -184,12 +199,44 @@ extension LakeCatalog {
               AND x.shard_id = c.shard_id AND x.revision > c.revision)
           ORDER BY s.name, h.ordinal
           """, arguments: [version.id, chosen])
-      let sources = Set(bound.map(\.source))
-      let strays = try Dictionary(
-        uniqueKeysWithValues: Source.fetchAll(database, sql: "SELECT * FROM source WHERE companion_of IS NOT NULL")
-          .filter { sources.contains($0.name) }.map { ($0.name, try self.strays(of: $0, database)) })
-      return bound.filter { strays[$0.source]?[$0.ordinal] == nil }
+      return try self.inPlace(bound, database)
     }
+  }
+
+  /// What the companions of a source have of shards as they are now, of whatever version.
+  ///
+  /// - Parameters:
+  ///   - owner: The source.
+  ///   - rowCounts: The shards that matter, by place, and the rows of each.
+  /// - Returns: By companion and ordinal; what has other rows than its shard is not among them, nor what stands beside
+  ///   another than its name says.
+  /// - Throws: ``TarnError``.
+  package func newestCompanions(of owner: Source, rowCounts: [Int: Int]) throws -> [BoundCompanion] {
+    try read { database in
+      let newest = try BoundCompanion.fetchAll(
+        database,
+        sql: """
+          SELECT s.name AS source, h.name AS shard, h.ordinal AS ordinal, r.sha256, r.row_count,
+            (SELECT b.path FROM stored_bytes b WHERE b.sha256 = r.sha256 AND b.place = 'shards'
+              AND b.state = 'present') AS path,
+            1 AS is_newest
+          FROM source s JOIN shard h ON h.source_id = s.id
+          JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+          WHERE s.companion_of = ?1 AND h.dropped_row_count IS NULL
+            AND h.ordinal IN (SELECT value FROM json_each(?2))
+          ORDER BY s.name, h.ordinal
+          """, arguments: [owner.filesID, LakeCatalog.jsonList(of: Set(rowCounts.keys))])
+      return try self.inPlace(newest.filter { rowCounts[$0.ordinal] == $0.rowCount }, database)
+    }
+  }
+
+  /// Those that stand beside the shard that their names say.
+  private func inPlace(_ found: [BoundCompanion], _ database: Database) throws -> [BoundCompanion] {
+    let sources = Set(found.map(\.source))
+    let strays = try Dictionary(
+      uniqueKeysWithValues: Source.fetchAll(database, sql: "SELECT * FROM source WHERE companion_of IS NOT NULL")
+        .filter { sources.contains($0.name) }.map { ($0.name, try self.strays(of: $0, database)) })
+    return found.filter { strays[$0.source]?[$0.ordinal] == nil }
   }
 
   // MARK: Rows that are excluded

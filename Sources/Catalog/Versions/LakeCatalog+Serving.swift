@@ -20,9 +20,13 @@ package struct ServingFacts: Sendable, Equatable {
   /// What decides what is shown of rows: an answer about them holds as long as it is the same.
   package struct Rows: Sendable, Hashable {
     /// Lists of exclusions, and rules made or taken back, of all sources; both are only ever added to.
+    ///
+    /// Behind them a number for the rows that ids of adopted versions count.
     package let exclusionCounts: [Int]
     /// Companions, the revisions of their shards, those of these that are here, those that versions are bound to, and
     /// packs.
+    ///
+    /// Behind them the same number for rows that are counted.
     package let companionCounts: [Int]
 
     package init(exclusionCounts: [Int] = [], companionCounts: [Int] = []) {
@@ -58,14 +62,32 @@ extension LakeCatalog {
       let here = try Int.fetchOne(
         database,
         sql: "SELECT coalesce(sum(h.id), 0) FROM \(shards) WHERE \(ofCompanions) AND h.state = 'present'")
+      let counted = try LakeCatalog.rowsCounted(by: versions, database)
       return ServingFacts(
         versions: zip(versions, times).map { ServingFacts.Version($0.name, $0.state, sealedAt: $1) },
         rows: ServingFacts.Rows(
-          exclusionCounts: [try count("exclusion_list"), try count("exclusion_rule")],
+          exclusionCounts: [try count("exclusion_list"), try count("exclusion_rule"), counted],
           companionCounts: [
             try count("source s WHERE \(ofCompanions)"), seen ?? 0,
-            here ?? 0, try count("version_companion"), try count("pack"),
+            here ?? 0, try count("version_companion"), try count("pack"), counted,
           ]))
     }
+  }
+
+  /// A number that is another one, as good as always, once a shard has other rows of a source by whose rows adopted
+  /// versions have their ids (`--source`): what these stand for has moved.
+  private static func rowsCounted(by versions: [IndexVersion], _ database: Database) throws -> Int {
+    let sources = Set(versions.compactMap(\.rowsOf))
+    guard !sources.isEmpty else { return 0 }
+    // No sum of products with a prime below 65,536 is too large for SQLite.
+    return try Int.fetchOne(
+      database,
+      sql: """
+        SELECT coalesce(sum(h.id * ((coalesce(h.dropped_row_count, r.row_count, h.expected_row_count, -1) + 1) % 65521
+          + (h.dropped_row_count IS NOT NULL))), 0)
+        FROM source s JOIN shard h ON h.source_id = coalesce(s.files_of, s.id)
+        LEFT JOIN shard_revision r ON r.shard_id = h.id AND r.revision = h.current_revision
+        WHERE s.name IN (SELECT value FROM json_each(?))
+        """, arguments: [JSONValue.strings(sources.sorted()).text]) ?? 0
   }
 }

@@ -8,7 +8,7 @@ internal import Synchronization
 
 /// A program that encodes.
 package final class CommandEncoder: FeatureEncoder {
-  private let desk: EncoderDesk
+  private let queue: EncoderQueue
 
   /// Prepares an encoder; it is started when it is first asked.
   ///
@@ -32,10 +32,10 @@ package final class CommandEncoder: FeatureEncoder {
     guard !command.unicodeScalars.contains("\0") else {
       throw TarnError(.usage, "the encoder's command has a character that no argument can have")
     }
-    desk = EncoderDesk(words, name: command.printable(atMost: 120), rules: rules, environment: environment)
+    queue = EncoderQueue(words, name: command.printable(atMost: 120), rules: rules, environment: environment)
   }
 
-  deinit { desk.close(atOnce: false) }
+  deinit { queue.close(atOnce: false) }
 
   package func encode(
     _ queries: [EncoderQuery], cancellation: Cancellation
@@ -44,7 +44,7 @@ package final class CommandEncoder: FeatureEncoder {
     let registration = cancellation.whenCancelled { batch.wake() }
     defer { withExtendedLifetime(registration) {} }
     do {
-      try desk.ask(queries, for: batch)
+      try queue.ask(queries, for: batch)
     } catch {
       batch.fill(with: error)
     }
@@ -52,8 +52,8 @@ package final class CommandEncoder: FeatureEncoder {
   }
 
   package func close(atOnce: Bool) {
-    desk.close(atOnce: atOnce)
-    desk.waitForEnd()
+    queue.close(atOnce: atOnce)
+    queue.waitForEnd()
   }
 }
 
@@ -95,8 +95,8 @@ private final class EncoderBatch: Sendable {
   }
 }
 
-/// Where callers leave queries, and the thread that has the program.
-private final class EncoderDesk: Sendable {
+/// The queries that wait for the encoder's program, and the one thread that talks to it.
+private final class EncoderQueue: Sendable {
   private struct State {
     var arrived: [(id: Int64, line: [UInt8])] = []
     var waiters: [Int64: (batch: EncoderBatch, place: Int)] = [:]

@@ -205,11 +205,19 @@ extension FetchConfiguration {
     }
   }
 
+  /// How a user says that an address of a document may lead inside.
+  ///
+  /// - Parameter source: Whose address it is, which callers of the fetcher know; it does not.
+  /// - Returns: The way, for a hint.
+  package static func wayInside(_ source: String = "SOURCE") -> String {
+    "`tarn sync \(source) --allow-inside` takes your word for it"
+  }
+
   private static func refusalOfDocument(_ address: String, _ text: String) -> TarnError {
     TarnError(
       .refused,
       "a document or list leads to \(printable(address, limit: 60))\(text.isEmpty ? "" : ", \(text)")",
-      hint: "if it is meant, `tarn sync SOURCE --allow-inside` takes your word for it")
+      hint: "if it is meant, \(wayInside())")
   }
 
   private static func refusal(of address: String, _ scope: AddressScope) -> TarnError {

@@ -1,4 +1,4 @@
-// The one thread of a run: slots, hosts, rates, events.
+// The event loop of a run, on one thread: slots, hosts, rates, events.
 // What becomes of an attempt is in TransferLoop+Attempts.swift.
 //
 // Invariants:
@@ -40,7 +40,7 @@ internal import Foundation
   private let onEvent: @Sendable (FetchEvent) -> Void
   private var supplyHasEnded = false
   private var supplyError: (any Error)?
-  /// When to ask a supply again that had nothing.
+  /// When the supply, which had no request, is asked again.
   private var nextSupply = ContinuousClock.now
   private var nextTag: UInt = 1
   private var nextProgress = ContinuousClock.now
@@ -61,7 +61,7 @@ internal import Foundation
     limit = configuration.bandwidthNow().limit(at: Date())
   }
 
-  /// Serves until nothing is left.
+  /// Runs until the supply has ended and every transfer with it.
   func run() throws {
     try multi.attached(to: control.loop) { try turn() }
     if isStopping { throw CancellationError() }
@@ -153,7 +153,7 @@ internal import Foundation
     max(until, hosts[transfer.address.origin]?.standing.notBefore ?? until)
   }
 
-  /// Whether a waiting transfer waits for an event and not for a time.
+  /// Whether a waiting transfer waits for another transfer to end, and not for a time.
   private func isBlocked(_ transfer: Transfer) -> Bool {
     guard transfer.address.scheme != .file, let host = hosts[transfer.address.origin] else { return false }
     return host.activeCount >= configuration.transfersPerHost
@@ -182,7 +182,7 @@ internal import Foundation
     exchange.request.owe(debtToPay(), at: .now)
   }
 
-  /// Takes an exchange away that ended or is to end; the phase must change next.
+  /// Removes an exchange that has ended or is to end; the caller must set the next phase.
   func remove(_ exchange: HTTPExchange, of transfer: Transfer) {
     multi.remove(exchange.request)
     transfer.phase = .waiting(until: .now)
@@ -196,7 +196,7 @@ internal import Foundation
     }
   }
 
-  /// Splits the limit evenly over what runs, copies of files of this machine among it.
+  /// Splits the limit evenly over all transfers that run, copies of local files included.
   func shareBandwidth() {
     guard hasLimited || limit != nil else { return }
     hasLimited = limit != nil
@@ -206,7 +206,7 @@ internal import Foundation
     for copy in copies { copy.limit(to: share) }
   }
 
-  /// What a transfer that was just begun pays of what ended ones took beyond their share.
+  /// How much of what ended transfers took beyond their share a transfer that begins now has to wait for.
   func debtToPay() -> Double {
     guard let limit else {
       debt = BandwidthDebt()
@@ -216,13 +216,13 @@ internal import Foundation
     return debt.handOn(toOneAmong: count, rate: limit, at: configuration.copyClock())
   }
 
-  /// Takes up what the timetable and the user say by now.
+  /// Applies the limit that the timetable and the user set for now.
   private func followTimetable() {
     let due = configuration.bandwidthNow().limit(at: Date())
     guard due != limit else { return }
     limit = due
     shareBandwidth()
-    // What came under the old limit says nothing of the connection.
+    // The pace under the old limit says nothing of the connection.
     for (transfer, exchange) in exchanges { restartPace(of: transfer, exchange) }
   }
 
@@ -244,7 +244,7 @@ internal import Foundation
   private func holdUpIfBehind(_ transfer: Transfer, _ exchange: HTTPExchange) {
     guard let isBehind = transfer.part?.isBehind, isBehind != exchange.request.isPaused else { return }
     exchange.request.pause(isBehind)
-    // The time spent waiting is not the server's.
+    // The server is not to blame for time that it was kept waiting.
     restartPace(of: transfer, exchange)
   }
 
@@ -262,13 +262,13 @@ internal import Foundation
 
   // MARK: Time
 
-  /// Begins transfers again that are much slower than the others from their
-  /// host, which a limit of ours must not be the cause of.
+  /// Restarts transfers that are much slower than the others from their host; never
+  /// under a bandwidth limit, which could be the cause.
   private func rerollSlow() {
     guard limit == nil else { return }
     let now = ContinuousClock.now
     for (transfer, exchange) in exchanges where !exchange.request.isPaused {
-      // What a server needs to answer says nothing of the way to it.
+      // How long a server takes to answer says nothing of the connection.
       guard exchange.isBodyAccepted else {
         restartPace(of: transfer, exchange)
         continue

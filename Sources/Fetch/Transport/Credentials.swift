@@ -126,8 +126,7 @@ extension FetchConfiguration {
     guard status == 401 || status == 403, !address.isSigned else { return nil }
     if let hub = try? WebAddress(hub), hub.origin == address.origin { return Self.wayIntoHub }
     if address.isOfDocument {
-      return "what a document or list leads to gets no credentials; `tarn sync SOURCE --allow-inside` takes your word "
-        + "for it"
+      return "what a document or list leads to gets no credentials; \(FetchConfiguration.wayInside())"
     }
     guard address.isOwn else { return "a redirect led there; give the mirror the address that it leads to" }
     if let loginFault { return loginFault }

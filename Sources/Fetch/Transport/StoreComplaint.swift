@@ -47,7 +47,7 @@ struct StoreComplaint {
       case "SignatureDoesNotMatch", "InvalidAccessKeyId":
         (nil, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile of ~/.aws")
       case "AccessDenied", "AllAccessDisabled":
-        (nil, "check that these credentials may read the bucket")
+        (nil, "check what these credentials may do in the bucket")
       case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
         (nil, "get new session credentials (AWS_SESSION_TOKEN)")
       case "RequestTimeTooSkewed", "RequestExpired":

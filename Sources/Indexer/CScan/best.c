@@ -91,11 +91,12 @@ static void score(const struct show *w, struct cscan_query *s, struct cscan_foun
 static CCPU_INLINE double extreme(const double *numbers, size_t count, int is_least) {
   enum { LANES = 4 };
   double found[LANES] = {numbers[0], numbers[0], numbers[0], numbers[0]};
-  for (size_t i = 0; i < count; i += LANES)
-    for (size_t l = 0; l < LANES; l++) {
-      const double number = numbers[i + l < count ? i + l : 0];
-      found[l] = (is_least ? number < found[l] : number > found[l]) ? number : found[l];
-    }
+  size_t i = 0;
+  for (; i + LANES <= count; i += LANES)
+    for (size_t l = 0; l < LANES; l++)
+      found[l] = (is_least ? numbers[i + l] < found[l] : numbers[i + l] > found[l]) ? numbers[i + l] : found[l];
+  for (; i < count; i++)
+    if (is_least ? numbers[i] < found[0] : numbers[i] > found[0]) found[0] = numbers[i];
   for (size_t l = 1; l < LANES; l++)
     if (is_least ? found[l] < found[0] : found[l] > found[0]) found[0] = found[l];
   return found[0];

@@ -87,12 +87,12 @@ struct RefineTier: Sendable {
   ) throws -> [UnsafePointer<UInt8>?] {
     var codes: [UnsafePointer<UInt8>?] = unsafe []
     unsafe codes.reserveCapacity(ids.count + next.count)
-    for ids in [ids, next] {
-      for id in ids {
-        let (part, start) = try place(of: id)
-        unsafe codes.append(parts[part].file.address(start))
-      }
+    func append(_ id: RowID) throws {
+      let (part, start) = try place(of: id)
+      unsafe codes.append(parts[part].file.address(start))
     }
+    try ids.forEach(append)
+    try next.forEach(append)
     return unsafe codes
   }
 

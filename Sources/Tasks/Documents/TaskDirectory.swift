@@ -203,8 +203,9 @@ package struct TaskDirectory: Sendable {
   ///   damaged.
   package func plan() throws -> TaskPlan {
     guard let plan = try planThere() else {
+      let other = isDirectory ? "a line of run.txt is run in the directory that has that file; " : ""
       throw TarnError(
-        .notFound, "\(path) has no plan of tasks", hint: "`tarn plan build … --tasks \(path)` writes one")
+        .notFound, "\(path) has no plan of tasks", hint: "\(other)`tarn plan build … --tasks \(path)` writes one")
     }
     return plan
   }
@@ -234,7 +235,24 @@ package struct TaskDirectory: Sendable {
     return plan
   }
 
-  /// Writes the plan: the last of what it needs.
+  /// Writes the first plan of a directory: the last of what it needs.
+  ///
+  /// - Parameter plan: The plan.
+  /// - Throws: ``TarnError`` `.conflict` where somebody has planned something else here meanwhile.
+  package func create(_ plan: TaskPlan) throws {
+    // Beside the tasks: what a kill leaves there is no stranger's file.
+    let working = "tasks/plan.\(String(UInt64.random(in: .min ... .max), radix: 16)).part"
+    guard try !files.create(Array(plan.text.utf8), as: Self.planName, by: working) else { return }
+    let there = try self.plan()
+    guard there == plan else {
+      throw TarnError(
+        .conflict,
+        "\(path) has the plan of \(there.subject.printable), which was written meanwhile, not of \(plan.subject)",
+        hint: "give --tasks a directory of its own; `tarn plan --again \(path)` writes the scripts of what is there")
+    }
+  }
+
+  /// Writes a plan that is there already, anew.
   package func write(_ plan: TaskPlan) throws { try files.write(Array(plan.text.utf8), as: Self.planName, by: nil) }
 
   /// Reads one task of a plan.
@@ -250,15 +268,30 @@ package struct TaskDirectory: Sendable {
     let digest = plan.tasks[number]
     let place = taskPath(number, digest)
     guard let bytes = try files.contents(Self.taskName(number, digest), atMost: Self.documentByteLimit) else {
-      throw TarnError(
-        .inputsMissing, "there is no file \(place)", hint: "the same `tarn plan` in an empty directory writes it")
+      throw TarnError(.inputsMissing, "there is no file \(place)", hint: wayToTasks)
     }
     guard ContentDigest.of(bytes) == digest else {
-      throw TarnError(
-        .integrity, "\(place) is not the task that its name and the plan say",
-        hint: "the same `tarn plan` in an empty directory writes it again")
+      throw TarnError(.integrity, "\(place) is not the task that its name and the plan say", hint: wayToTasks)
     }
     return try AnyTask(reading: bytes, in: place)
+  }
+
+  /// How the document of a task comes back.
+  private var wayToTasks: String { "plan again into \(path), by the command that planned: that lays it anew" }
+
+  /// One task of a plan, unless its document is missing or damaged.
+  ///
+  /// - Parameters:
+  ///   - number: The task's number.
+  ///   - plan: The plan, which says its digest.
+  /// - Returns: The task; nil where it has to be laid anew.
+  /// - Throws: ``TarnError`` where that cannot be told.
+  package func taskIfWhole(_ number: Int, of plan: TaskPlan) throws -> AnyTask? {
+    do {
+      return try task(number, of: plan)
+    } catch let error as TarnError where [.integrity, .inputsMissing].contains(error.code) {
+      return nil
+    }
   }
 
   /// What engines keep of what workers say, by its file's name.
@@ -328,6 +361,18 @@ package struct TaskDirectory: Sendable {
   /// Removes the matrices: nothing searches them any more.
   package func removeMatrices() throws {
     for name in try files.names(in: "matrices", from: "") { try files.remove("matrices/\(name)") }
+  }
+
+  /// Removes what workers of a training found, receipts aside: it is trained.
+  ///
+  /// - Throws: ``TarnError`` when the disk or the store refuses.
+  package func removeRowsFound() throws {
+    guard !outcomePath.isStoreAddress else {
+      for name in try outcomes.names(in: "results", from: "") { try outcomes.remove("results/\(name)") }
+      return
+    }
+    guard Disk.isDirectory(results) else { return }
+    do { try FileManager.default.removeItem(atPath: results) } catch { throw Disk.systemError("remove", results) }
   }
 
   /// Reads a trained index.

@@ -162,32 +162,47 @@ package final class SlurmEngine: TaskEngine {
       }
       // One by one: a job that is forgotten makes an error of the whole question.
       let done = try run(
-        ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T"]
+        ["squeue", "--noheader", "--array", "--states=all", "--jobs=\(job.id)", "--format=%i|%T|%r"]
           + (job.cluster.map { ["--clusters=\($0)"] } ?? []))
       guard done.status == 0 else {
         if done.errors.contains("Invalid job id") { continue }
         standing.isKnown = false
         continue
       }
-      for (task, isRunning) in Self.tasks(in: done.output, of: job) {
+      for (task, isRunning, held) in Self.tasks(in: done.output, of: job) {
         if isRunning { standing.running.insert(task) } else { standing.queued.insert(task) }
+        standing.held[task] = held
       }
     }
     return standing
   }
 
   /// The tasks that an answer of `squeue` names: those whose workers may still run or start.
-  static func tasks(in output: String, of job: Job) -> [(task: Int, isRunning: Bool)] {
-    output.split(separator: "\n").compactMap { line in
-      let parts = line.split(separator: "|", omittingEmptySubsequences: false)
-      guard parts.count == 2, let index = parts[0].split(separator: "_").last.flatMap({ Int($0) }) else { return nil }
-      let over: Set<Substring> = [
-        "COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "CANCELLED",
-        "REVOKED",
-      ]
-      guard !over.contains(parts[1]) else { return nil }
-      return (index + job.offset, ["RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"].contains(parts[1]))
+  static func tasks(in output: String, of job: Job) -> [(task: Int, isRunning: Bool, held: HeldTask?)] {
+    // One that is preempted and comes back is pending; such a state by itself is an end.
+    let over: Set<Substring> = [
+      "COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "CANCELLED",
+      "REVOKED", "PREEMPTED",
+    ]
+    return output.split(separator: "\n").compactMap { line in
+      let parts = line.split(separator: "|", maxSplits: 2, omittingEmptySubsequences: false)
+      guard parts.count > 1, let index = parts[0].split(separator: "_").last.flatMap({ Int($0) }),
+        !over.contains(parts[1])
+      else { return nil }
+      let isRunning = ["RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"].contains(parts[1])
+      let reason = parts.count > 2 ? parts[2].trimmingCharacters(in: .whitespaces) : ""
+      let held = isRunning ? nil : Self.held(String(parts[1]), reason, index, of: job)
+      return (index + job.offset, isRunning, held)
     }
+  }
+
+  /// What keeps a task in the queue for good: it was held, by hand or by Slurm after its node could not start it.
+  private static func held(_ state: String, _ reason: String, _ index: Int, of job: Job) -> HeldTask? {
+    guard ["REQUEUE_HOLD", "SPECIAL_EXIT"].contains(state) || reason.lowercased().contains("held") else { return nil }
+    let (cluster, id) = (job.cluster.map { "--clusters=\($0.printable) " } ?? "", "\(job.id)_\(index)")
+    return HeldTask(
+      reason: (["", "None"].contains(reason) ? state : reason).printable,
+      way: "`scontrol \(cluster)release \(id)` lets it go on, `scancel \(cluster)\(id)` has it submitted again")
   }
 
   package func detach() -> String { "what was submitted goes on; the same command attaches again" }
@@ -222,35 +237,30 @@ package final class SlurmEngine: TaskEngine {
   }
 
   /// Runs a command of the system.
+  ///
+  /// - Parameter command: The program and its arguments.
+  /// - Returns: What it said; of one that a signal ended, the signal as its status.
+  /// - Throws: ``TarnError`` `.usage` where there is no such program, `.io`.
   package static func run(_ command: [String]) throws -> Ran {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = command
-    // What a user has set for his own looks at the queue would hide tasks.
-    process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("SQUEUE_") }
-    process.standardInput = FileHandle.nullDevice
-    let (output, errors) = (Pipe(), Pipe())
-    process.standardOutput = output
-    process.standardError = errors
-    do {
-      try process.run()
+    // What a user has set for his own looks at the queue would hide tasks. What a scheduler is told goes on, whatever
+    // becomes of tarn.
+    let child = ChildRun(
+      command, environment: ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("SQUEUE_") },
+      heard: [.output, .errors], isLeftAlone: true)
+    var (output, errors): ([UInt8], [UInt8]) = ([], [])
+    let ended: ChildRun.Outcome
+    do throws(TarnError) {
+      ended = try child.run(refusal: .usage) { stream, piece in
+        if stream == .output { output += piece } else { errors += piece }
+        return true
+      }
     } catch {
-      throw TarnError(.io, "cannot run \(command[0]): \(error.localizedDescription)")
-    }
-    // Both are read at once, so that neither can fill up and hold the command.
-    let complaints = errors.fileHandleForReading
-    let complaining = ThreadedWork("tarn-run") { complaints.readDataToEndOfFile() }
-    let text = output.fileHandleForReading.readDataToEndOfFile()
-    let complaint = (try? complaining.wait()) ?? Data()
-    process.waitUntilExit()
-    guard process.terminationStatus != 127 else {
-      throw TarnError(
-        .usage, "there is no \(command[0]) on this machine",
-        hint: "run it where Slurm's commands are, or give --executor local:N")
+      guard error.code == .usage else { throw error }
+      throw TarnError(.usage, error.message, hint: "run it where Slurm's commands are, or give --executor local:N")
     }
     return Ran(
-      status: Int(process.terminationStatus), output: String(decoding: text, as: UTF8.self),
-      errors: String(decoding: complaint, as: UTF8.self))
+      status: Int(ended.signal ?? ended.end), output: String(decoding: output, as: UTF8.self),
+      errors: String(decoding: errors, as: UTF8.self))
   }
 }
 

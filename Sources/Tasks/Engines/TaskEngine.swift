@@ -2,8 +2,9 @@
 // asked only to take tasks and whether it still has them; which are done is said by
 // receipts.
 
-internal import Base
-package import Foundation
+package import Base
+internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// Which engine a user means.
@@ -24,10 +25,20 @@ package enum EngineChoice: Sendable, Equatable {
   }
 }
 
+/// Why a task that an engine has does not start, whatever time passes.
+package struct HeldTask: Sendable, Equatable {
+  /// As the engine says it.
+  package let reason: String
+  /// What lets it go on, or has it submitted again.
+  package let way: String
+}
+
 /// What an engine knows of tasks.
 package struct EngineStanding: Sendable, Equatable {
   package var queued: Set<Int> = []
   package var running: Set<Int> = []
+  /// Those of the queue that do not start until somebody does something about it.
+  package var held: [Int: HeldTask] = [:]
   /// Tasks that it was handed, by an earlier run too: over where it does not have them.
   package var submitted: Set<Int> = []
   /// Whether it answered; what it did not say of a task then means nothing.
@@ -57,14 +68,25 @@ package protocol TaskEngine: Sendable {
 }
 
 /// Processes of this machine, a few at a time.
+///
+/// A task waits, or is with a worker that runs or has ended and is still on the system's list: it is taken off that, and
+/// its task let go, under one lock, by whoever sees its end first. So no number of a worker is another process's.
 package final class LocalEngine: TaskEngine {
   package let interval = Duration.milliseconds(100)
 
   private struct State {
     var waiting: Queue<Int> = Queue()
-    var running: [Int: Process] = [:]
+    var running: [Int: ChildProcess] = [:]
     var submitted: Set<Int> = []
     var isLeaving = false
+
+    /// Lets go the tasks of workers that have ended.
+    mutating func letGo() {
+      for (task, worker) in running where worker.look() != nil {
+        worker.reap()
+        running[task] = nil
+      }
+    }
   }
 
   private let directory: TaskDirectory
@@ -95,32 +117,30 @@ package final class LocalEngine: TaskEngine {
     try start()
   }
 
+  /// Ours, and how many threads each of the workers has.
+  private var environment: [String: String] {
+    var environment = ProcessInfo.processInfo.environment
+    if (environment[ThreadCount.variable] ?? "").isEmpty {
+      environment[ThreadCount.variable] = "\(max(1, ProcessInfo.processInfo.activeProcessorCount / atATime))"
+    }
+    return environment
+  }
+
   private func start() throws {
     try state.withLock { state in
       while !state.isLeaving, state.running.count < atATime, let task = state.waiting.popFirst() {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = [String](command.dropFirst()) + ["--task", "\(task)", "--quiet"]
-        process.currentDirectoryURL = URL(fileURLWithPath: directory.path)
-        var environment = ProcessInfo.processInfo.environment
-        if (environment[ThreadCount.variable] ?? "").isEmpty {
-          environment[ThreadCount.variable] = "\(max(1, ProcessInfo.processInfo.activeProcessorCount / atATime))"
+        let log = open("\(directory.logs)/\(Self.logName(task))", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+        defer { if log >= 0 { close(log) } }
+        // What it keeps is of use, whatever becomes of tarn.
+        let worker = try ChildProcess(
+          command + ["--task", "\(task)", "--quiet"], environment: environment, directory: directory.path,
+          streams: [-1, log, log], outlivesThread: true, refusal: .io)
+        state.running[task] = worker
+        // Without a thread its end is seen by the next look.
+        _ = ThreadedWork("tarn-local") { [weak self] in
+          worker.waitForEnd()
+          self?.ended(task, worker)
         }
-        process.environment = environment
-        process.standardInput = FileHandle.nullDevice
-        let log = "\(directory.logs)/\(Self.logName(task))"
-        _ = FileManager.default.createFile(atPath: log, contents: nil)
-        let handle = FileHandle(forWritingAtPath: log) ?? .nullDevice
-        process.standardOutput = handle
-        process.standardError = handle
-        process.terminationHandler = { [weak self] process in self?.ended(task, process) }
-        do {
-          try process.run()
-        } catch {
-          throw TarnError(.io, "cannot run \(command[0]): \(error.localizedDescription)")
-        }
-        try? handle.close()
-        state.running[task] = process
       }
     }
   }
@@ -132,16 +152,16 @@ package final class LocalEngine: TaskEngine {
   ///
   /// - Parameters:
   ///   - task: The task that it was at.
-  ///   - process: The worker.
-  package func ended(_ task: Int, _ process: Process) {
+  ///   - worker: The worker.
+  package func ended(_ task: Int, _ worker: ChildProcess) {
     state.withLock { state in
-      if state.running[task] === process { state.running[task] = nil }
+      if state.running[task] == worker { state.letGo() }
     }
     try? start()
   }
 
   package func standing() throws -> EngineStanding {
-    state.withLock { state in state.running = state.running.filter { $0.value.isRunning } }
+    state.withLock { $0.letGo() }
     try start()
     return state.withLock { state in
       var standing = EngineStanding()
@@ -155,10 +175,11 @@ package final class LocalEngine: TaskEngine {
   package func detach() -> String {
     let running = state.withLock { state in
       state.isLeaving = true
+      for worker in state.running.values { worker.signal(SIGTERM) }
       return state.running
     }
-    for process in running.values where process.isRunning { process.terminate() }
-    for process in running.values { process.waitUntilExit() }
+    for worker in running.values { worker.waitForEnd() }
+    state.withLock { $0.letGo() }
     return "the workers of this machine were stopped; the same command goes on behind what they kept"
   }
 }

@@ -221,8 +221,9 @@ package struct TaskScripts: Sendable, Codable {
   }
 
   private func kubernetes(_ tasks: [Int], _ plan: TaskPlan, _ directory: TaskDirectory) -> String {
+    guard let last = tasks.last else { return "# \(plan.subject): no task is open.\n" }
     // Indexes of a job are all from 0 on: tasks that are done end at once.
-    let count = (tasks.last ?? 0) + 1
+    let count = last + 1
     let name = Self.name(plan.subject, count: count)
     let arguments = workerArguments(in: directory).map { JSONValue.string($0).text }.joined(separator: ", ")
     let isDirectory = directory.isDirectory

@@ -50,6 +50,18 @@ struct DirectoryTasks: TaskStore {
 
   func keep(_ bytes: [UInt8], as name: String, by writer: String?) throws { try write(bytes, as: name, by: writer) }
 
+  func create(_ bytes: [UInt8], as name: String, by working: String) throws -> Bool {
+    try Disk.makeDirectory(path(working).parentPath)
+    try Disk.writeAtomically(bytes, to: path(working))
+    do {
+      try Disk.moveIntoFreePlace(path(working), path(name))
+      return true
+    } catch let error as TarnError where error.code == .conflict {
+      try Disk.remove(path(working))
+      return false
+    }
+  }
+
   func requireWritable(_ folder: String) throws {
     try Disk.makeDirectory(path(folder))
     try Disk.requireWritable(path(folder))

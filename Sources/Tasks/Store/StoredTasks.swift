@@ -99,6 +99,10 @@ final class StoredTasks: TaskStore {
     try keep(name, .of(bytes), isRead: true) { try $0.put(bytes, name) }
   }
 
+  func create(_ bytes: [UInt8], as name: String, by _: String) throws -> Bool {
+    try ask { try $0.put(bytes, name) } != .taken
+  }
+
   func requireWritable(_: String) throws {
     // Who may write what is said by the store alone, to who does.
   }

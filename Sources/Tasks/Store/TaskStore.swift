@@ -32,6 +32,16 @@ package protocol TaskStore: Sendable {
   func write(_ bytes: [UInt8], as name: String, by writer: String?) throws
   /// Writes a small file whose name says its digest, unless it is there; likewise.
   func keep(_ bytes: [UInt8], as name: String, by writer: String?) throws
+  /// Writes a small file, durably, under a name that nothing has; in a store that knows no conditions another may be
+  /// replaced that is written in that moment.
+  ///
+  /// - Parameters:
+  ///   - bytes: What it is.
+  ///   - name: Its name.
+  ///   - working: A name in a folder, of this process alone, that it may have first.
+  /// - Returns: Whether it is there; false where something else has the name, and stays.
+  /// - Throws: ``TarnError`` when the disk or the store refuses.
+  func create(_ bytes: [UInt8], as name: String, by working: String) throws -> Bool
   /// Makes sure that files can be made in a folder, as far as that shows beforehand; of a store it does not.
   ///
   /// - Throws: ``TarnError`` `.io`.

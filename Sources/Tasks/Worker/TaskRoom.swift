@@ -64,9 +64,20 @@ package struct TaskRoom: Sendable, Equatable {
 }
 
 /// What the tasks of one process have still to write: one is begun while the one before it is merged.
+///
+/// A task waits for room while another may give some back; never for one that waits itself, as two that waited for each
+/// other would do so for ever.
 package final class PromisedTaskRoom: Sendable {
-  /// Bytes by file system, by the number of the task.
-  private let promised = Mutex<[Int: [UInt64: Int]]>([:])
+  private struct State {
+    /// Bytes by file system, by the number of the task.
+    var promised: [Int: [UInt64: Int]] = [:]
+    /// Tasks under way that go on only when another has given room back.
+    var waiting: Set<Int> = []
+
+    func hasOthers(than number: Int) -> Bool { promised.keys.contains { $0 != number && !waiting.contains($0) } }
+  }
+
+  private let state = Mutex(State())
 
   package init() {}
 
@@ -77,15 +88,15 @@ package final class PromisedTaskRoom: Sendable {
   ///   - number: The task.
   /// - Returns: `.waits` where another task of this process may give room back.
   package func take(_ needs: [(fileSystem: FileSystem, byteCount: Int)], for number: Int) -> DiskReserve.Verdict {
-    promised.withLock { promised -> DiskReserve.Verdict in
-      let others = promised.filter { $0.key != number }
+    state.withLock { state -> DiskReserve.Verdict in
+      let others = state.promised.filter { $0.key != number }
       for need in needs {
         let verdict = DiskReserve().verdict(
           on: "task \(number)", taking: need.byteCount, of: need.fileSystem,
           promised: others.values.map { $0[need.fileSystem.device] ?? 0 }.saturatedSum, mayComeBack: !others.isEmpty)
         guard verdict == .goes else { return verdict }
       }
-      promised[number] = Dictionary(uniqueKeysWithValues: needs.map { ($0.fileSystem.device, $0.byteCount) })
+      state.promised[number] = Dictionary(uniqueKeysWithValues: needs.map { ($0.fileSystem.device, $0.byteCount) })
       return .goes
     }
   }
@@ -96,18 +107,32 @@ package final class PromisedTaskRoom: Sendable {
   ///   - needs: What it still writes, by file system.
   ///   - number: The task.
   package func shrink(to needs: [(fileSystem: FileSystem, byteCount: Int)], for number: Int) {
-    promised.withLock { promised in
-      guard promised[number] != nil else { return }
-      promised[number] = Dictionary(uniqueKeysWithValues: needs.map { ($0.fileSystem.device, $0.byteCount) })
+    state.withLock { state in
+      guard state.promised[number] != nil else { return }
+      state.promised[number] = Dictionary(uniqueKeysWithValues: needs.map { ($0.fileSystem.device, $0.byteCount) })
     }
   }
 
-  /// Whether another task of this process has room that it gives back: one that is merged, as no
-  /// other is begun before that.
-  package func hasOthers(than number: Int) -> Bool { promised.withLock { $0.keys.contains { $0 != number } } }
+  /// Whether another task of this process is at work that gives room back when it ends.
+  package func hasOthers(than number: Int) -> Bool { state.withLock { $0.hasOthers(than: number) } }
+
+  /// A task that lacks room waits from now on, if there is another to wait for.
+  ///
+  /// - Parameter number: The task.
+  /// - Returns: Whether it does; of two that ask at a time one.
+  package func waits(_ number: Int) -> Bool {
+    state.withLock { state in
+      guard state.hasOthers(than: number) else { return false }
+      state.waiting.insert(number)
+      return true
+    }
+  }
+
+  /// A task waits no more.
+  package func goesOn(_ number: Int) { state.withLock { _ = $0.waiting.remove(number) } }
 
   /// Gives back what a task took: it ended.
-  package func giveBack(_ number: Int) { promised.withLock { $0[number] = nil } }
+  package func giveBack(_ number: Int) { state.withLock { $0.promised[number] = nil } }
 }
 
 extension TaskWorker {
@@ -134,22 +159,27 @@ extension TaskWorker {
       ofResults: try FileSystem(of: directory.workingPath(number, by: name, in: scratch.path)))
   }
 
-  /// Asks for a part of it again, right before it is written.
+  /// Asks for a part of it again, right before it is written; room that another task of this process gives back is waited
+  /// for.
   ///
   /// - Parameters:
   ///   - byteCount: Bytes of the part.
   ///   - what: What it is, for the message.
   ///   - path: Where it goes.
-  ///   - mayComeBack: Whether something of this process gives room back, which is waited for.
   /// - Throws: ``TarnError`` `.diskFull` where others have filled the disk meanwhile.
-  func requireRoom(of byteCount: Int, for what: String, at path: String, mayComeBack: () -> Bool = { false }) throws {
+  func requireRoom(of byteCount: Int, for what: String, at path: String) throws {
+    defer { share.room.goesOn(number) }
     while true {
       // Asked before the disk is: what ends in between has left its room.
-      let waits = mayComeBack()
-      switch DiskReserve().verdict(on: what, taking: byteCount, of: try FileSystem(of: path), mayComeBack: waits) {
+      let mayComeBack = share.room.hasOthers(than: number)
+      switch DiskReserve().verdict(
+        on: what, taking: byteCount, of: try FileSystem(of: path), mayComeBack: mayComeBack)
+      {
       case .goes: return
       case .refused(let error): throw error
-      case .waits: try cancellation.sleep(for: .seconds(1))
+      case .waits:
+        // The other may have begun to wait for this one.
+        if share.room.waits(number) { try cancellation.sleep(for: .seconds(1)) }
       }
     }
   }

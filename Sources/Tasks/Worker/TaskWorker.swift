@@ -190,6 +190,8 @@ package final class TaskWorker: Sendable {
   ) async throws -> TaskReceipt {
     let startedAt = Timestamp.now()
     let bound = task.inputs.indices.filter { !task.inputs[$0].isHole }
+    // The merge reads a segment of each: what cannot be is told before anything is fetched.
+    try OpenFiles.require(bound.count, hint: "run this worker where more files may be open")
     let segments = ScratchSegments(directory: scratch.segments, resumes: true)
     // What an earlier worker saw counts as far as the segment that it made is whole.
     let before = Dictionary(
@@ -287,8 +289,7 @@ package final class TaskWorker: Sendable {
         } else {
           var found = try look(at: input, supply.arrived(place), provider)
           try requireRoom(
-            of: sizes.segment(rowCount: input.rowCount), for: "the segment of \(input.shard)", at: scratch.segments,
-            mayComeBack: { share.room.hasOthers(than: number) })
+            of: sizes.segment(rowCount: input.rowCount), for: "the segment of \(input.shard)", at: scratch.segments)
           let done = rowsDone
           try executor.encode(input.bound(to: found.digest)) { progress in
             guard case .encoding(_, let rows) = progress else { return }

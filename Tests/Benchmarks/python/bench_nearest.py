@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Nearest images by lists (`train --nearest index`) against the exact search.
 
-    bench_nearest.py [--pairs 200000] [--nprobe 128] [--rounds 3] [--seeds 1,2,3,4,5] [--exact-captions 20000] [--features DIR]
+    bench_nearest.py [speed] [recall] [--pairs 200000] [--nprobe 128] [--rounds 3] [--seeds 5] [--exact-captions 20000] [--features DIR]
 
 TARN and TARN_BENCH name the programs (default: .build/release). Pairs are the example features, or `image.npy` and
 `caption.npy` of DIR, enlarged by seeded jitter to 768 dimensions (bench_assign.py).
 
-Printed are, for `--pairs` images and as many captions: seconds of a whole training of one list with `--nearest index`, less
+speed: for `--pairs` images and as many captions: seconds of a whole training of one list with `--nearest index`, less
 those of one on the same rows that has its nearest images already; the seconds that the exact search would take, from its rate for
---exact-captions captions against one tile of images; and the ratio. With --features also, on the features as they are:
-how often the index agrees with the exact search, and the recall of indexes trained both ways, queried by captions that were held out: means
-over --seeds, as those differ by more than the ways do.
+--exact-captions captions against one tile of images; and the ratio.
+
+recall (needs --features), on the features as they are: how often the index agrees with the exact search, and the recall of indexes trained
+both ways, queried by captions that were held out. Seeds differ by more than the ways do: each of --seeds trains both, and what counts is the
+mean of their differences, with its standard error.
 """
 
 import argparse
@@ -101,7 +103,7 @@ def recall(options: argparse.Namespace, scratch: pathlib.Path) -> None:
     np.save(scratch / "held.npy", captions[order[:held]])
     found: dict[str, dict[int, list[float]]] = {"exact": {}, "index": {}}
     agreed = []
-    for seed in options.seeds:
+    for seed in range(1, options.seeds + 1):
         for way, search in (("exact", "exact"), ("index", f"index:{options.nprobe}")):
             name = f"{way}-{seed}"
             train(lake, name, "--nearest", search, "--nlist", "256", "--codec", "flat", "--seed", str(seed),
@@ -116,22 +118,30 @@ def recall(options: argparse.Namespace, scratch: pathlib.Path) -> None:
     print(f"as they are, {len(agreed)} seeds: agreement {min(agreed):.4f} to {max(agreed):.4f}")
     for nprobe, exact in found["exact"].items():
         index = found["index"][nprobe]
+        less = [one - other for one, other in zip(index, exact, strict=True)]
+        error = statistics.stdev(less) / len(less) ** 0.5 if len(less) > 1 else float("nan")
         print(f"  recall@10, nprobe {nprobe}: exact {statistics.mean(exact):.4f} ({min(exact):.4f} to {max(exact):.4f}), "
-              f"index {statistics.mean(index):.4f} ({min(index):.4f} to {max(index):.4f})")
+              f"index {statistics.mean(index):.4f} ({min(index):.4f} to {max(index):.4f}), "
+              f"index less exact {100 * statistics.mean(less):+.2f} points, standard error {100 * error:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="speed, recall; all that can be measured by default")
     parser.add_argument("--pairs", type=int, default=200_000)
     parser.add_argument("--nprobe", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--exact-captions", type=int, default=20_000)
     parser.add_argument("--features", type=pathlib.Path)
     options = parser.parse_args()
+    parts = options.parts or (["speed", "recall"] if options.features else ["speed"])
+    if set(parts) - {"speed", "recall"} or "recall" in parts and not options.features:
+        parser.error("parts are speed and recall, which needs --features")
     with tempfile.TemporaryDirectory() as directory:
-        speed(options, pathlib.Path(directory))
-        if options.features:
+        if "speed" in parts:
+            speed(options, pathlib.Path(directory))
+        if "recall" in parts:
             recall(options, pathlib.Path(directory))
 
 
