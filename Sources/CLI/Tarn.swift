@@ -58,6 +58,8 @@ struct Tarn: AsyncParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     // So is a limit of the size of files.
     signal(SIGXFSZ, SIG_IGN)
+    // Where whoever starts tarn ignores this one, as some supervisors do, the system tells nobody how a child ended.
+    signal(SIGCHLD, SIG_DFL)
     OpenFiles.raiseLimit()
     NamedThread.endProcess { Tarn.leave(with: TarnError.noThread($0)) }
     SystemPath.endProcess { Tarn.leave(with: $0) }

@@ -180,7 +180,7 @@ package final class LakeCatalog: Sendable {
         isWithoutBallast: isWithoutBallast)
       if let refusal = try session.take([]) { throw refusal }
       if !isWithoutBallast { CatalogBallast.lay(catalog.layout, keeping: catalog.reserve()) }
-      if claiming { try DirectoryOwner(catalog.layout).claim(for: catalog.uuid()) }
+      if claiming { try catalog.claimDirectories() }
       try catalog.keepLockTexts()
       return catalog
     }
@@ -243,7 +243,7 @@ package final class LakeCatalog: Sendable {
         layout: try fullLayout(plain, queue), queue: queue, session: session, keptFree: keptFree,
         isWithoutBallast: isWithoutBallast)
       if !isWithoutBallast { CatalogBallast.lay(catalog.layout, keeping: catalog.reserve()) }
-      try DirectoryOwner(catalog.layout).claim(for: catalog.uuid())
+      try catalog.claimDirectories()
       if let refusal = try session.take(catalog.withFileOwners(leases(catalog))) { return .taken(refusal) }
       try catalog.keepLockTexts()
       return .granted(catalog)
@@ -263,9 +263,11 @@ package final class LakeCatalog: Sendable {
 
   /// Checks what a writer checks when it opens a lake, for a dry run, which only reads.
   ///
-  /// - Throws: ``TarnError`` `.io`; `.conflict` when a directory is another lake's.
+  /// - Throws: ``TarnError`` `.io`, also when a directory with files is not there; `.conflict` when one is another
+  ///   lake's.
   package func requireWritable() throws {
     try Self.requireWritable(layout)
+    if let fault = try lostDirectory() { throw fault }
     let (owner, uuid) = (DirectoryOwner(layout), try uuid())
     for directory in owner.directories {
       if let objection = try owner.objection(to: directory, by: uuid) { throw objection }
@@ -306,7 +308,8 @@ package final class LakeCatalog: Sendable {
     configuration.journalMode = journal
     configuration.maximumReaderCount = 1
     configuration.prepareDatabase { database in
-      // Before anything is read of the file.
+      // Both before anything is read of the file.
+      try ForeignLog.refuse(beside: database.sqliteConnection)
       if isAlone { try database.execute(sql: aloneManner) }
       // recursive_triggers: REPLACE must fire the triggers that guard deletes.
       try database.execute(

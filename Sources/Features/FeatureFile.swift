@@ -71,7 +71,8 @@ package final class FeatureFile: Sendable {
   package func unfit(_ bad: FeatureMatrix.BadRow) -> TarnError {
     TarnError(
       .badFeatures, "\(path): row \(bad.row) holds \(matrix.words(of: bad))",
-      hint: "replace the file, or leave such rows out with --bad-rows skip")
+      hint: "leave such rows out with --bad-rows skip, or have the file mended where it comes from and "
+        + "`tarn sync --refresh --replace` it")
   }
 
   /// Examines a file that does not bear its own name yet.

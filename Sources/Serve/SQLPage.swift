@@ -9,7 +9,7 @@ extension RequestHandler {
 
   /// `/sql`.
   func sqlPage(_ request: ServeRequest) throws -> ServeAnswer {
-    let form = request.form ?? []
+    let form = try request.form()
     var statement = form.value("sql") ?? ""
     if let canned = form.value("canned").flatMap({ name in CannedQuery.all.first { $0.name == name } }) {
       statement = canned.sql(

@@ -19,7 +19,7 @@ struct SearchForm {
 
   /// Reads the query of a GET or the body of a POST.
   init(_ request: ServeRequest, nprobe: Int) throws {
-    guard let form = request.form else { throw TarnError(.usage, "the form cannot be read") }
+    let form = try request.form()
     version = form.value("version")
     words = (form.value("q") ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
     condition = (form.value("where") ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
@@ -35,7 +35,9 @@ struct SearchForm {
   /// The address at which a form that was posted is answered, to be reloaded and shared; nil for one that no
   /// address holds, as a vector, and for what came by its address.
   static func address(of request: ServeRequest) -> String? {
-    guard !request.body.isEmpty, request.body.count <= addressByteCount, request.form != nil else { return nil }
+    guard !request.body.isEmpty, request.body.count <= addressByteCount, (try? request.form()) != nil else {
+      return nil
+    }
     let form = String(decoding: request.body, as: UTF8.self)
     return form.isVisibleASCII && !form.contains("#") ? "/search?\(form)" : nil
   }

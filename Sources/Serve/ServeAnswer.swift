@@ -74,6 +74,7 @@ package struct ServeAnswer: Sendable, Equatable {
   package static func error(_ error: any Error) -> ServeAnswer {
     if let gone = error as? GoneError { return .error(410, gone.message, hint: gone.hint) }
     if let long = error as? LongAnswerError { return long.answer }
+    if let known = error as? AnswerError { return known.answer }
     guard let error = error as? TarnError else { return .error(500, "\(error)".printableLine) }
     // Another query may be answered.
     let status = error.isSaidByEncoder ? 422 : status(of: error.code)
@@ -92,7 +93,7 @@ package struct ServeAnswer: Sendable, Equatable {
     case .usage, .unfit, .badFeatures: 400
     case .notFound, .absent: 404
     case .conflict: 409
-    case .refused: 502
+    case .refused, .untrusted: 502
     case .temporary, .locked, .inputsMissing, .interrupted: 503
     case .noLake, .schemaNewer, .schemaOlder, .integrity, .tls, .diskFull, .io, .database, .engine, .differs:
       500
@@ -142,6 +143,11 @@ struct LongAnswerError: Error {
     .error(
       413, "the answer is longer than \(ByteSize.text(limit))", hint: "ask for less, or run the verb itself")
   }
+}
+
+/// An error that was made an answer of already.
+struct AnswerError: Error {
+  let answer: ServeAnswer
 }
 
 /// What was there and is withdrawn for good.

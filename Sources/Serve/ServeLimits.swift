@@ -55,6 +55,16 @@ package struct ServeLimits: Sendable {
   package var sqlRowCount = 10_000
 
   package init() {}
+
+  /// Takes no more connections than there is room for, 16 at least: each is an open file, and where the system allows few,
+  /// few are served, and the server lives.
+  ///
+  /// - Parameters:
+  ///   - room: Files that may be open beside those that any process has.
+  ///   - held: Those of them that the columns of versions may hold.
+  package mutating func fit(openFiles room: Int, holding held: Int) {
+    connections = min(connections, max(room - held, 16))
+  }
 }
 
 /// Bytes that are held for all connections together.

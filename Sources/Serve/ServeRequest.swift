@@ -111,9 +111,15 @@ package struct ServeRequest: Sendable {
     self.isGone = isGone
   }
 
-  /// The fields of a form, by the query of a GET or the body of a POST; nil where that cannot be read.
-  var form: [RequestTarget.Item]? {
-    body.isEmpty ? target.items : RequestTarget.Item.all(in: Substring(String(decoding: body, as: UTF8.self)))
+  /// The fields of a form, by the query of a GET or the body of a POST.
+  ///
+  /// - Throws: ``TarnError`` `.usage` where that cannot be read.
+  func form() throws -> [RequestTarget.Item] {
+    guard !body.isEmpty else { return target.items }
+    guard let items = RequestTarget.Item.all(in: Substring(String(decoding: body, as: UTF8.self))) else {
+      throw TarnError(.usage, "the form cannot be read", hint: "a percent sign stands in it as %25")
+    }
+    return items
   }
 }
 

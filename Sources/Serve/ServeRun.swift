@@ -93,9 +93,6 @@ package struct ServeRun {
         .usage, "\(options.host) can be reached from other machines, and everybody there could ask",
         hint: "give a --token-file, or say --no-auth if that is meant")
     }
-    var limits = options.limits
-    // Each is an open file; where the system allows few, few are served, and the server lives.
-    limits.connections = min(limits.connections, max(OpenFiles.room, 16))
     let accessPolicy = try AccessPolicy(names: options.names, token: options.token, origins: options.origins)
     let log = try ServeLog(tell)
     defer { log.close() }
@@ -103,6 +100,9 @@ package struct ServeRun {
       options.versions, in: root, columns: options.columns, threads: options.threads, cancellation: cancellation,
       tell: { log.say($0) })
     defer { registry.close() }
+    var limits = options.limits
+    let shownCount = registry.versions.all.count { $0.columns != nil }
+    limits.fit(openFiles: OpenFiles.room, holding: shownCount * RowColumns.mostFiles)
     let handler = try RequestHandler(
       { registry.versions }, root: root, tool: options.tool, nprobe: options.nprobe, providers: providers,
       limits: limits)

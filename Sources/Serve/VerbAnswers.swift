@@ -127,11 +127,14 @@ extension RequestHandler {
   }
 
   /// As ``likeAnswer(_:in:_:)``, the rows alone.
+  ///
+  /// - Throws: ``AnswerError`` with the answer where that is none; as ``likeAnswer(_:in:_:)`` does.
   func neighbors(ofRow id: RowID, in version: ServedVersion, _ asked: Asked) throws -> [Neighbor] {
     let answer = try likeAnswer(id, in: version, asked)
+    guard answer.isGood else { throw AnswerError(answer: answer) }
     let line = answer.document
-    guard answer.isGood, let ids = line?["ids"]?.elements, let scores = line?["scores"]?.elements else {
-      throw TarnError(.usage, line?["message"]?.string ?? "the row's neighbours were not found")
+    guard let ids = line?["ids"]?.elements, let scores = line?["scores"]?.elements else {
+      throw TarnError(.engine, "`tarn search` did not print the neighbours of row \(id) of \(version.name)")
     }
     return zip(ids, scores).compactMap { id, score in
       guard let id = id.integer, case .number(let score) = score else { return nil }

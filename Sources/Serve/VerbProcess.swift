@@ -38,7 +38,7 @@ package final class VerbProcess: Sendable {
   ///   - time: How long it may run.
   ///   - isGone: Asked ten times a second, whether nobody wants the answer any more.
   /// - Returns: What it left.
-  /// - Throws: ``TarnError`` `.io` when it cannot be started.
+  /// - Throws: ``TarnError`` `.io` when it cannot be started, `.interrupted` when nobody wants the answer any more.
   package func run(
     _ arguments: [String], input: [UInt8] = [], limit: Int, lines: Int = .max, time: Duration,
     isGone: @Sendable () -> Bool
@@ -52,6 +52,7 @@ package final class VerbProcess: Sendable {
       lineCount += piece.count { $0 == UInt8(ascii: "\n") }
       return output.count < limit && lineCount <= lines
     }
+    if ended.cause == .stopped { throw TarnError.interrupted }
     return Outcome(
       status: ended.signal ?? ended.end, output: output, isCut: ended.cause == .enough,
       isOverdue: ended.cause == .overdue)

@@ -1,7 +1,9 @@
 // What companions of a source say of an adopted version whose ids count its rows.
 
 import Base
+import Catalog
 import Foundation
+import Lake
 import Testing
 import TestSupport
 
@@ -169,5 +171,38 @@ import TestSupport
     #expect(
       unknown.errorText.contains("10 rows of a@1, from row 30 on, are none that features is known to have"),
       "\(unknown.errorText)")
+  }
+
+  /// Nor does it keep anybody from searching when rows of it are excluded, which stay hidden.
+  @Test func excludedRowsOfASourceThatHasLostOthersStayHidden() throws {
+    let lake = try LakeFixture.make(.built)
+    try Self.addFeatures([Self.rows, Self.rows], to: lake)
+    try Self.adopt("a", source: "features", in: lake)
+    let gone = try Self.write("3\n", to: "gone", of: lake)
+    let told = try lake.succeed(["exclude", "features", "--ids", gone, "--reason", "a test"]).outputText
+    #expect(told.contains("`tarn revoke a@1 --reason TEXT`") && !told.contains("build the next one"), "\(told)")
+    let search = try Self.search("a", in: lake)
+    let rest = Set(0..<(Self.shards * Self.rows)).subtracting([3])
+    #expect(try Self.ids(lake.succeed(search)).subtracting([-1]) == rest)
+    try Self.writeShard(1, 10, of: lake)
+    try lake.succeed(["sync", "features", "--refresh", "--quiet"])
+    #expect(try Self.ids(lake.succeed(search)).subtracting([-1]) == rest)
+  }
+
+  /// Who shows columns for long reads which rows the ids count again once somebody has written.
+  @Test func whatIsExcludedMeanwhileIsShownNoMore() throws {
+    let lake = try LakeFixture.make(.built)
+    try Self.adopt("a", source: "images", in: lake)
+    try Self.addCompanion("said", of: "images", to: lake)
+    let catalog = try LakeCatalog.open(root: lake.lake, writing: nil)
+    let columns = try RowColumns(catalog, catalog.version(catalog.versionName("a")), names: ["link"])
+    func link() throws -> JSONValue {
+      try columns.values(of: [22], cancellation: Cancellation(), tell: { _ in })[0]["link"] ?? .null
+    }
+    #expect(try link() == .string("https://h/1/2"))
+    #expect(try link() == .string("https://h/1/2"))
+    let gone = try Self.write("22\n", to: "gone", of: lake)
+    try lake.succeed(["exclude", "images", "--ids", gone, "--reason", "a test"])
+    #expect(try link() == .null)
   }
 }

@@ -164,11 +164,21 @@ import TestSupport
     #expect(try lake.texts("SELECT kind || ' ' || place FROM v_publication") == ["exported \(folder)"])
     #expect(try lake.text("SELECT sha256 FROM v_publication") == Disk.digest(of: folder + "/image.index").hex)
     // Beside a command that has the whole lake it is written all the same, and says so.
-    let holder = try LakeCatalog.open(root: lake.lake, writing: "gc")
-    let beside = try lake.run(export(folder + "-2", ["--quiet"]))
-    withExtendedLifetime(holder) {}
+    var holder: LakeCatalog? = try LakeCatalog.open(root: lake.lake, writing: "gc")
+    let beside = try lake.run(export(folder + "-2", ["--quiet", "--wait", "0s"]))
     #expect(
       beside.ending == .exit(0) && beside.errorText.contains("the history cannot be told of it"), "\(beside.errorText)")
+    // Unless it is told not to, it waits for that one's end.
+    let running = try lake.start(export(folder + "-3"))
+    let deadline = ContinuousClock.now + .seconds(60)
+    while Disk.size(of: folder + "-3/image.index") == nil, .now < deadline { usleep(20_000) }
+    usleep(300_000)
+    withExtendedLifetime(holder) {}
+    holder = nil
+    let waited = running.finish()
+    #expect(waited.ending == .exit(0), "\(waited.errorText)")
+    #expect(waited.errorText.contains("waiting to tell the history"), "\(waited.errorText)")
+    #expect(try lake.texts("SELECT place FROM v_publication ORDER BY 1") == [folder, folder + "-3"])
   }
 
   @Test func copiesThatAreToGoAreNamed() throws {

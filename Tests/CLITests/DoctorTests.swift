@@ -387,6 +387,21 @@ import TestSupport
     #expect(try lake.contents() == before)
   }
 
+  /// Under cron whatever is printed is a mail.
+  @Test func printsNothingOfALakeThatIsWellIfItIsToBeQuiet() throws {
+    let lake = try LakeFixture.make(.built, keepingLinks: true)
+    let lock = try WriterLock(path: lake.lake + "/tarn.lock", command: "a test")
+    let results = try withExtendedLifetime(lock) {
+      try (lake.run(["doctor"]), lake.run(["doctor", "--quiet"]))
+    }
+    #expect(results.0.outputText.contains("note     "))
+    let told = results.1.outputText.split(separator: "\n")
+    // How much room this machine has is its own affair.
+    #expect(told.allSatisfy { $0.hasPrefix("warning") && $0.contains(" free at ") }, "\(told)")
+    try lake.tamper("UPDATE shard_total SET shard_count = 7 WHERE state = 'present'", recounting: false)
+    #expect(try lake.run(["doctor", "--quiet"]).outputText.contains("warning  "))
+  }
+
   @Test func endsWithTwentyAndItsFindingsAsJSON() throws {
     let lake = try LakeFixture.make(.synced)
     try FileManager.default.removeItem(

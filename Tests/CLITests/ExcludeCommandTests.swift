@@ -43,6 +43,64 @@ import Testing
     #expect(!(try exclude(lake, [4]).outputText.contains("is not finished")))
   }
 
+  /// A shard that is replaced by a shorter one moves the ids behind it: who builds is told, and who names ids of before.
+  @Test func idsOfBeforeAreOtherRowsAndItIsSaid() throws {
+    let lake = try PairedShards([20, 20], seed: 21).lake()
+    try lake.succeed(Self.train)
+    try lake.succeed(Self.build)
+    #expect(!(try exclude(lake, [22], "--dry-run").errorText.contains("another row")))
+    try Data(FeatureBytes.npy(17, dimension: PairedShards.dimension, .float16, seed: 5)).write(
+      to: URL(fileURLWithPath: lake.directory.path + "/images/images_0.npy"))
+    try lake.succeed(["sync", "images", "--refresh", "--replace", "--quiet"])
+    let build = Self.build.filter { $0 != "--quiet" }
+    let warning = "the rows of 1 shard, images_1.npy first, have other ids than in v@1"
+    for arguments in [build + ["--dry-run"], build] {
+      let built = try lake.succeed(arguments).errorText
+      #expect(built.contains(warning), "\(built)")
+    }
+    let told = try exclude(lake, [22], "--dry-run").errorText
+    #expect(told.contains("1 id named is of another row in sealed versions"), "\(told)")
+    #expect(told.contains("22 is row 2 of images_1.npy in v@1, which is 19 now"), "\(told)")
+    // Those before are what they were, and the row that is taken out is the one that the id is now.
+    #expect(!(try exclude(lake, [3], "--dry-run").errorText.contains("another row")))
+    let again = try exclude(lake, [22, 36], "--json").outputText
+    let moved = try #require(JSONValue(parsing: again)?["moved"]?.elements, "\(again)")
+    #expect(moved.compactMap { $0["id_now"]?.integer } == [19, 33])
+    #expect(try lake.texts("SELECT row || '' FROM v_exclusion ORDER BY row") == ["5", "19"])
+  }
+
+  /// Rows lie beside tasks, in directories that somebody named: what is left of them there is said as long as it is.
+  @Test func whatLiesBesideTasksIsNamed() throws {
+    let lake = try PairedShards([20, 20], seed: 21).lake()
+    let (training, building) = (lake.directory.path + "/training", lake.directory.path + "/building")
+    try lake.succeed(["plan"] + Self.train + ["--tasks", training])
+    func line(_ folder: String, _ subject: String) -> String {
+      "\(folder) may have rows, for the tasks of \(subject): remove it when no worker needs it any more"
+    }
+    let drawn = line(training + "/matrices", "t")
+    let told = try exclude(lake, [3]).outputText
+    #expect(told.contains(drawn), "\(told)")
+    let program = try exclude(lake, [3], "--json").outputText
+    let named = try #require(JSONValue(parsing: program)?["tasks"]?.elements.first, "\(program)")
+    #expect(named["of"]?.string == "t" && named["folders"]?.elements.map(\.string) == [training + "/matrices"])
+    // Another place is kept, too, and each once.
+    for _ in 0..<2 { try lake.succeed(["plan"] + Self.train + ["--tasks", lake.directory.path + "/again"]) }
+    #expect(try lake.texts("SELECT verb FROM event WHERE verb = 'tasks' AND subject = 't'").count == 2)
+    let abandoned = try lake.succeed(["abandon", "t"]).outputText
+    #expect(abandoned.contains(drawn), "\(abandoned)")
+
+    try lake.succeed(Self.train)
+    try lake.succeed(["plan"] + Self.build + ["--tasks", building])
+    try lake.succeed(["worker", building, "--task", "0", "--scratch", lake.directory.path, "--quiet"])
+    try FileManager.default.removeItem(atPath: training)
+    let after = try exclude(lake, [4]).outputText
+    #expect(after.contains(line(building + "/results", "v@1")) && !after.contains(drawn), "\(after)")
+    // What was taken in is gone from there.
+    try lake.succeed(["ingest", building])
+    let sealed = try exclude(lake, [5]).outputText
+    #expect(!sealed.contains(building), "\(sealed)")
+  }
+
   /// Where a shard that was not trained on is longer on one side, an id of the one source is another row of the other.
   @Test func rowsOfAPairAreNamedByTheIdsThatTheyHave() throws {
     var shards = PairedShards([20, 20], seed: 21)
@@ -62,6 +120,18 @@ import Testing
     try "23\n".write(toFile: file, atomically: true, encoding: .utf8)
     try lake.succeed(["exclude", "captions", "--ids", file, "--reason", "case 17"])
     #expect(try lake.text("SELECT row FROM v_exclusion WHERE source = 'captions'") == "2")
+  }
+
+  /// Rows of pairs that an earlier list took out are not in the file of this one, which is no way to exclude them then.
+  @Test func aFileThatNamesNotAllIsNoWay() throws {
+    let lake = try PairedShards([20, 20], seed: 21).lake()
+    try lake.succeed(Self.train)
+    #expect(
+      try exclude(lake, [3]).outputText.contains(
+        "captions still has 1 row of the same pairs, 3: `tarn exclude captions --ids /"))
+    let told = try exclude(lake, [5]).outputText
+    #expect(told.contains("captions still has 2 rows of the same pairs, 3, 5: "), "\(told)")
+    #expect(told.contains("`tarn exclude captions --ids FILE --reason TEXT`, with the ids that"), "\(told)")
   }
 
   /// No training draws what is excluded on either side, and none that was begun goes on with it; what was trained before

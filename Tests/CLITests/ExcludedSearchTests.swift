@@ -91,6 +91,23 @@ import Testing
     #expect(!without.errorText.contains("excluded"), "\(without.errorText)")
   }
 
+  /// Who names a version by its number need not know that it was withdrawn.
+  @Test func aRevokedVersionThatAnswersSaysSo() throws {
+    let lake = try LakeFixture.make(.built)
+    let queries = lake.directory.path + "/q.npy"
+    try Disk.writeAtomically(FeatureBytes.npy(3, dimension: FeatureSources.dimension, seed: 5), to: queries)
+    let words = [
+      ["search", "v@1", "--like", "3", "--quiet", "--json"],
+      ["evaluate", "v@1", "--queries", queries, "-k", "3", "--quiet", "--json"],
+    ]
+    for words in words { #expect(try lake.succeed(words).errorText.isEmpty) }
+    try lake.succeed(["revoke", "v@1", "--reason", "a test"])
+    for words in words {
+      let said = try lake.succeed(words).errorText
+      #expect(said.hasPrefix("tarn: warning: v@1 was revoked") && said.contains("`tarn versions`"), "\(said)")
+    }
+  }
+
   /// A row that is no number is in no output, and a version that left it out does not have it.
   @Test func onlyVersionsThatHaveARowAreSaidTo() throws {
     var shards = PairedShards([11, 9], seed: 8)

@@ -172,14 +172,29 @@ enum VerbOptions {
 
   /// What holds of every shard is said once, with the option of the verb that was called.
   @Test func addressesInsideAreRefusedOnce() throws {
-    let lake = try LakeFixture.make(.built)
+    let lake = try PairedShards([20, 20], seed: 21).lake()
+    try lake.succeed([
+      "train", "t", "--images", "images", "--captions", "captions", "--nlist", "2", "--iterations", "2", "--quiet",
+    ])
+    try lake.succeed(["build", "v", "--trained", "t", "--images", "images", "--quiet"])
     let document = lake.directory.path + "/v.json"
     try Data(lake.succeed(["export", "v@1"]).output).write(to: URL(fileURLWithPath: document))
     let other = try LakeFixture.make(.empty)
-    let result = try other.run(["reproduce", "--from", document])
-    #expect(result.ending == .exit(64), "\(result.errorText)")
-    #expect(result.errorText.split(separator: "\n").count == 1, "\(result.errorText)")
-    #expect(result.errorText.contains("`tarn reproduce --from DOCUMENT --allow-inside`"), "\(result.errorText)")
+    for budget in [[], ["--budget", "1GB"]] {
+      let result = try other.run(["reproduce", "--from", document] + budget)
+      #expect(result.ending == .exit(64), "\(result.errorText)")
+      #expect(result.errorText.split(separator: "\n").count == 1, "\(result.errorText)")
+      #expect(result.errorText.contains("`tarn reproduce --from DOCUMENT --allow-inside`"), "\(result.errorText)")
+      #expect(result.errorText.contains("`tarn source mirror add images DIR`"), "\(result.errorText)")
+    }
+    // Elsewhere on this machine they are as good.
+    for source in ["images", "captions"] {
+      let moved = "\(lake.directory.path)/moved-\(source)"
+      try FileManager.default.moveItem(atPath: "\(lake.directory.path)/\(source)", toPath: moved)
+      try other.succeed(["source", "mirror", "add", source, moved])
+    }
+    let made = try other.succeed(["reproduce", "--from", document, "--budget", "1GB"]).outputText
+    #expect(made.contains("identical"), "\(made)")
   }
 
   /// Help lists no value that the verb refuses.

@@ -380,6 +380,8 @@ final class LakeFixture: Sendable {
       // The catalog is compared by its rows, the lock by nobody.
       guard lasting ? isResult : !path.hasPrefix("catalog.sqlite") && path != "tarn.lock" else { return nil }
       guard Disk.size(of: "\(lake)/\(path)") != nil else { return nil }
+      // That something was said of a version, and not when.
+      if lasting, [".pinned", ".revoked"].contains(where: path.hasSuffix) { return path }
       return "\(path): \(try Disk.digest(of: "\(lake)/\(path)").hex)"
     }
   }

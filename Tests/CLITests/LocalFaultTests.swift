@@ -43,6 +43,22 @@ import Testing
     #expect(try lake.text(digest) == whole.text(digest))
   }
 
+  /// Nor does an address that was not asked, as a document brought it and nobody said that it is meant.
+  @Test func anAddressThatNobodyTrustsMakesNoHole() throws {
+    let sources = try FeatureSources()
+    let lake = try lake(sources)
+    try lake.succeed(["source", "probe", "later"])
+    try lake.tamper(
+      "UPDATE mirror SET is_of_document = 1 WHERE source_id = (SELECT id FROM source WHERE name = 'later')")
+    let build = [
+      "build", "v", "--trained", "t", "--images", "later", "--missing", "skip", "--patience", "0", "--quiet",
+    ]
+    let failed = try lake.run(build)
+    #expect(failed.ending == .exit(64), "\(failed.errorText)")
+    #expect(failed.errorText.contains("`tarn sync later --allow-inside`"), "\(failed.errorText)")
+    #expect(try lake.texts("SELECT 'x' FROM version_input WHERE is_hole").isEmpty)
+  }
+
   /// Nor does a host that may come back, in the run that met it or in the next one.
   @Test func aServerThatIsDownMakesNoHole() throws {
     let isDown = Mutex(false)

@@ -238,6 +238,32 @@ import TestSupport
     #expect(try lake.run(["doctor"]).outputText.contains("does not say which lake the directory belongs to"))
   }
 
+  /// As while a volume is not mounted: nothing is written in its place, and nothing is forgotten.
+  @Test(arguments: [true, false]) func aDirectoryThatIsNotThereIsNotMadeAnew(isEmpty: Bool) throws {
+    let lake = try makeLake()
+    for directory in [lake.shards, lake.artifacts] {
+      try FileManager.default.moveItem(atPath: directory, toPath: directory + "-away")
+      if isEmpty { try Disk.makeDirectory(directory) }
+      for arguments in [["sync"], ["evict", "images"], ["gc", "--apply", "--grace", "0s"], ["verify", "--repair"]] {
+        let refused = try lake.run(arguments)
+        #expect(refused.ending == .exit(1), "\(arguments): \(refused.outputText)")
+        #expect(refused.errorText.contains("`mkdir -p \(directory)`, then `tarn doctor --moved`"))
+      }
+      #expect(try lake.run(["doctor"]).outputText.contains("problem  \(directory) is "))
+      let expected: [String]? = isEmpty ? [] : nil
+      #expect((try? FileManager.default.contentsOfDirectory(atPath: directory)) == expected)
+      if isEmpty { try FileManager.default.removeItem(atPath: directory) }
+      try FileManager.default.moveItem(atPath: directory + "-away", toPath: directory)
+    }
+    try lake.succeed(["verify"])
+    // One that is lost is made anew, as the hint says, and filled again.
+    try FileManager.default.removeItem(atPath: lake.shards)
+    try Disk.makeDirectory(lake.shards)
+    #expect(try lake.run(["doctor", "--moved"]).ending == .exit(20))
+    try lake.succeed(["sync"])
+    try lake.succeed(["verify"])
+  }
+
   // MARK: Crashes
 
   /// What writes marks.

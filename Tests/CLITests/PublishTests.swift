@@ -265,6 +265,36 @@ import TestSupport
     #expect(try lake.texts("SELECT name FROM index_version") == ["v"])
   }
 
+  /// What was pulled is no proof of how it is made.
+  @Test(arguments: [[], ["--as", "w"]] as [[String]]) func whatWasPulledIsNotSaidToBeMadeHere(alias: [String]) throws {
+    let lake = try LakeFixture.make(.empty)
+    try lake.succeed(["pull", LakeFixture.published(), "v@1", "--allow-inside"] + alias)
+    let document = try LakeFixture.published() + "/v@1/v.export.json"
+    let replay = try lake.run(["reproduce", "--from", document, "--allow-inside", "--patience", "0"])
+    let name = alias.isEmpty ? "v@1" : "w@1"
+    #expect(
+      replay.ending == .exit(64) && replay.errorText.contains("has v@1 already, pulled as \(name)")
+        && replay.errorText.contains("`tarn reproduce \(name)`"), "\(replay.errorText)")
+    #expect(try lake.texts("SELECT version FROM v_version") == [name])
+  }
+
+  /// Nor is its trained index, with which another version is made.
+  @Test func aTrainedIndexThatWasPulledIsNotSaidToBeTrainedHere() throws {
+    let (built, lake) = (try LakeFixture.make(.built), try LakeFixture.make(.empty))
+    try built.succeed(["build", "x", "--trained", "t", "--images", "images", "--quiet"])
+    let document = built.directory.path + "/x.json"
+    try Data(built.succeed(["export", "x@1"]).output).write(to: URL(fileURLWithPath: document))
+    try lake.succeed(["pull", LakeFixture.published(), "v@1", "--allow-inside"])
+    let replay = ["reproduce", "--from", document, "--allow-inside", "--patience", "0"]
+    let reason = "this lake has no record of having trained it"
+    let told = try lake.succeed(replay)
+    #expect(told.outputText.contains("x@1 is identical"), "\(told.outputText)")
+    #expect((told.outputText + told.errorText).contains(reason), "\(told.outputText) \(told.errorText)")
+    let new = try LakeFixture.make(.empty)
+    let proven = try new.succeed(replay)
+    #expect(!(proven.outputText + proven.errorText).contains(reason), "\(proven.outputText) \(proven.errorText)")
+  }
+
   @Test func theSameSourceIsTheSame() throws {
     let lake = try LakeFixture.make(.synced)
     try lake.succeed(["pull", LakeFixture.published()])

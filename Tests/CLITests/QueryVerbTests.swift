@@ -1,4 +1,4 @@
-// `tarn sql`: ends when it should, in memory that does not grow with its rows.
+// `tarn sql`: ends when it should, in memory that does not grow with its rows, and leaves no value out.
 
 import Base
 import Foundation
@@ -59,5 +59,17 @@ import TestSupport
       result.ending == .exit(64) && result.errorText.contains("a row of the result has 120 MB"), "\(result.errorText)")
     let large = try lake.run(["sql", "SELECT zeroblob(200000000)"])
     #expect(large.ending == .exit(64) && large.errorLines.count == 1, "\(large.errorText)")
+  }
+
+  /// A join has columns of one name, and no value of them is left out.
+  @Test func columnsOfOneNameAreAllTold() throws {
+    let lake = try LakeFixture.make(.empty)
+    let sql = "SELECT 1 AS a, 2 AS a, 3 AS \"a:1\", 4 AS \"caf\u{E9}\", 5 AS \"cafe\u{301}\", 6 AS a"
+    for format in ["json", "jsonl"] {
+      let text = try lake.succeed(["sql", sql, "--format", format]).outputText
+      #expect(
+        text.contains("{\"a\":1,\"a:1\":2,\"a:1:1\":3,\"caf\u{E9}\":4,\"cafe\u{301}:1\":5,\"a:2\":6}"), "\(text)")
+    }
+    #expect(try lake.succeed(["sql", "SELECT 1 AS a, 2 AS a", "--format", "csv"]).outputText == "a,a\n1,2\n")
   }
 }

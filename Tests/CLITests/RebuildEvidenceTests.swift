@@ -178,6 +178,7 @@ import TestSupport
     try Data("3\n".utf8).write(to: URL(fileURLWithPath: taken))
     try lake.succeed(["exclude", "images", "--ids", taken, "--reason", "a test"])
     try lake.succeed(build)
+    try lake.succeed(["pin", "v@1", "--reason", "a test"])
     let before = try columns(lake)
     try lose(lake)
     try lake.succeed(["rebuild-catalog"])

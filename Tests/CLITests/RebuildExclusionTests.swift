@@ -164,6 +164,42 @@ import Testing
     #expect(Disk.size(of: "\(lake.lake)/artifacts/\(path)") == nil)
   }
 
+  /// What one source takes out of an output another one of the same bytes may have: its version is not lost with it.
+  @Test func anOutputOfTwoSourcesIsMadeAgainForTheOther() throws {
+    let lake = try trainedLake()
+    try lake.succeed([
+      "source", "add", "twin", "--directory", lake.directory.path + "/images", "--dimension",
+      "\(PairedShards.dimension)",
+    ])
+    try lake.succeed(["sync", "twin", "--quiet"])
+    try lake.succeed(Self.build("a"))
+    let build = Self.build("b").map { $0 == "images" ? "twin" : $0 }
+    try lake.succeed(build)
+    let outputs = "SELECT DISTINCT b.path FROM output_shard o JOIN stored_bytes b ON b.sha256 = o.sha256"
+    let paths = try lake.texts(outputs)
+    try exclude(lake, [3])
+    for name in paths.map({ "artifacts/\($0)" }) + ["versions/a@1/a.000.faiss", "versions/b@1/b.000.faiss"] {
+      try FileManager.default.removeItem(atPath: "\(lake.lake)/\(name)")
+    }
+    try #require(paths.count == 1, "\(paths)")
+    let said = try lake.run(["verify", "--repair"])
+    #expect(
+      said.outputText.contains("restored") && !said.outputText.contains("that are excluded"), "\(said.outputText)")
+    #expect(Disk.size(of: lake.lake + "/versions/b@1/b.000.faiss") != nil)
+    try lake.succeed(["verify"])
+    try lake.succeed(["search", "b@1", "--like", "3"])
+    // Where both take it out nothing brings it back.
+    let ids = lake.directory.path + "/twin.txt"
+    try "3\n".write(toFile: ids, atomically: true, encoding: .utf8)
+    try lake.succeed(["exclude", "twin", "--ids", ids, "--reason", "case 17"])
+    try FileManager.default.removeItem(atPath: "\(lake.lake)/artifacts/\(paths[0])")
+    for name in ["a", "b"] {
+      try FileManager.default.removeItem(atPath: "\(lake.lake)/versions/\(name)@1/\(name).000.faiss")
+    }
+    let lost = try lake.run(["verify", "--repair"]).outputText
+    #expect(lost.contains("that are excluded") && !lost.contains("restored"), "\(lost)")
+  }
+
   /// A catalog from before the revocation does not know it; the lake does.
   @Test func aCatalogThatWasPutBackIsToldOfRevocations() throws {
     let lake = try trainedLake()

@@ -59,7 +59,7 @@ import TestSupport
     }
     #expect(remarks.isEmpty, "\(remarks)")
     // What all of them lack is one note, which names each once.
-    let notes = try lake.succeed(["doctor", "--quiet"]).outputText
+    let notes = try lake.succeed(["doctor"]).outputText
     #expect(notes.contains("history of v@1, w@1") && !notes.contains("of v@1 of"), "\(notes)")
     #expect(try lake.succeed(["reproduce", "v@1"]).outputText.contains("identical"))
     let queries = lake.directory.path + "/queries.npy"
@@ -135,6 +135,34 @@ import TestSupport
     #expect(try lake.texts("SELECT version FROM v_version ORDER BY 1") == versions.sorted())
   }
 
+  /// What is kept for somebody is not collected because a catalog was lost, though it was revoked.
+  @Test func whatIsPinnedStaysSo() throws {
+    let (lake, _) = try makeLake()
+    let mark = lake.lake + "/versions/v@1/v.pinned"
+    try lake.succeed(["pin", "v@1", "--reason", "paper"])
+    // As an older tarn left it, which wrote no such file.
+    try FileManager.default.removeItem(atPath: mark)
+    try lake.succeed(["gc", "--apply", "--grace", "0s"])
+    let text = try String(contentsOfFile: mark, encoding: .utf8)
+    #expect(text.contains("\"reason\":\"paper\""), "\(text)")
+    try lake.succeed(["revoke", "v@1", "--reason", "test"])
+    let pins = "SELECT version || ' ' || reason || ' ' || pinned_at FROM v_pin WHERE unpinned_at IS NULL"
+    let before = try lake.texts(pins)
+    try lose(lake)
+    let said = try lake.succeed(["rebuild-catalog"]).outputText
+    #expect(said.contains("revoked as before: v@1") && said.contains("pinned as before: v@1"), "\(said)")
+    #expect(try lake.texts(pins) == before)
+    try lake.succeed(["gc", "--apply", "--segments", "--grace", "0s"])
+    for output in 0..<2 { #expect(Disk.size(of: lake.lake + "/versions/v@1/v.00\(output).faiss") != nil) }
+    try lake.succeed(["verify"])
+    // A catalog that was put back does not know of a pin; the lake does, until it is taken back.
+    try FileManager.default.copyItem(atPath: mark, toPath: lake.lake + "/versions/w@1/w.pinned")
+    #expect(try lake.run(["doctor"]).outputText.contains("w@1 was pinned at "))
+    for version in ["v@1", "w@1"] { try lake.succeed(["unpin", version]) }
+    #expect(Disk.size(of: mark) == nil && Disk.size(of: lake.lake + "/versions/w@1/w.pinned") == nil)
+    #expect(!(try lake.run(["doctor"]).outputText.contains("was pinned at")))
+  }
+
   /// Two sources that share their bytes share the files after it, too.
   @Test func sharedBytesAreFoundUnderTheOtherShardsName() throws {
     let lake = try LakeFixture.make(.synced)
@@ -166,6 +194,14 @@ import TestSupport
     let refused = try lake.run(["sync", "--quiet"])
     #expect(refused.ending == .exit(3))
     #expect(refused.errorText.contains("`tarn sync images --allow-inside`"), "\(refused.errorText)")
+    // Where one shard ends the work, what is lacking is a word of the user's.
+    let queries = lake.directory.path + "/q.npy"
+    try Disk.writeAtomically(FeatureBytes.npy(3, dimension: FeatureSources.dimension, seed: 5), to: queries)
+    for words in [["reproduce", "w@1"], ["evaluate", "w@1", "--queries", queries]] {
+      let ended = try lake.run(words + ["--fetch", "--patience", "0", "--quiet"])
+      #expect(ended.ending == .exit(64), "\(ended.errorText)")
+      #expect(ended.errorText.contains("`tarn sync images --allow-inside`"), "\(ended.errorText)")
+    }
     try lake.succeed(["sync", "--quiet", "--allow-inside"])
     #expect(try shown(lake) == before)
     #expect(try lake.succeed(["reproduce", "w@1"]).outputText.contains("identical"))

@@ -31,6 +31,18 @@ import TestSupport
     }
   }
 
+  /// What is served is mapped, and who looks for a row's neighbours opens the files anew.
+  @Test func aRowOfLostFilesIsNoFaultOfTheAsker() throws {
+    let lake = try LakeFixture.make(.built)
+    let served = try ServedLake(lake, ["--nprobe", "3"])
+    defer { served.stop() }
+    for name in ["artifacts", "versions"] { try FileManager.default.removeItem(atPath: "\(lake.lake)/\(name)") }
+    let told = try page(served, "?q=%237")
+    #expect(told.head.hasPrefix("HTTP/1.1 503 ") && told.body.contains("an output of v@1 is not at"), "\(told)")
+    let answer = try #require(served.ask("POST", "/api/search", "{\"like\":7}"))
+    #expect(answer.head.hasPrefix("HTTP/1.1 503 "), "\(answer)")
+  }
+
   @Test func nearDuplicatesAreLeftOutWhereThatIsAsked() throws {
     let lake = try LakeFixture.make(.built)
     let served = try ServedLake(lake, ["--nprobe", "3"])
@@ -46,6 +58,18 @@ import TestSupport
     for wrong in ["0", "1.5", "x", "nan"] {
       let told = try page(served, "?q=\(Self.vector)&unique=\(wrong)")
       #expect(told.head.hasPrefix("HTTP/1.1 400 ") && told.body.contains("is no cosine"), "\(told)")
+    }
+  }
+
+  @Test(arguments: ["/search", "/sql"]) func aFormThatCannotBeReadIsRefused(page: String) throws {
+    let lake = try LakeFixture.make(.built)
+    let served = try ServedLake(lake)
+    defer { served.stop() }
+    for (body, status) in [("q=%zz", 400), ("sql=SELECT+100%", 400), ("", 200)] {
+      let type = "Content-Type: application/x-www-form-urlencoded\r\n"
+      let told = try #require(served.ask("POST", page, body, headers: type))
+      #expect(told.head.hasPrefix("HTTP/1.1 \(status) "), "\(told)")
+      #expect(told.body.contains("the form cannot be read") == (status == 400), "\(told)")
     }
   }
 

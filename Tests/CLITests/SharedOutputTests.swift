@@ -4,6 +4,7 @@ import Base
 import Catalog
 import Foundation
 import Lake
+import Logging
 import Testing
 import TestSupport
 
@@ -150,6 +151,42 @@ import TestSupport
     #expect(try lake.transferCount() == before)
     #expect(try digest(lake) == digest(local))
     try lake.succeed(["verify"])
+  }
+
+  /// What is taken over is on the disk: a fetch beside the build leaves no room for it once more, and needs none of it.
+  @Test func noRoomIsPromisedForWhatWasTaken() throws {
+    let lake = try lake()
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
+    let options = BuildOptions(
+      name: "v", trained: "t", images: "images", ordinals: OrdinalSet(ascending: [0, 1, 2, 3]), shardsPerOutput: 2,
+      environment: "{}")
+    let run = BuildRun(catalog, options, logger: Logger(label: "test"), cancellation: Cancellation()) { _ in }
+    let planned = try run.prepare()
+    try run.run(planned)
+    #expect(planned.promised.byteCount == 0)
+    #expect(try catalog.outputs(of: planned.version).map(\.rowCount) == [39, 40])
+  }
+
+  /// What a document says is made, whatever the lake has: it is to be proven.
+  @Test func whatADocumentSaysIsMadeAndNotTaken() throws {
+    let lake = try lake()
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    let other = try LakeFixture.nothing()
+    try other.succeed(["init", other.lake])
+    for name in ["w", "x"] {
+      try lake.succeed(["build", name] + Self.build.dropFirst(2) + ["--shards", "0-3"])
+      let document = "\(lake.directory.path)/\(name).json"
+      try Data(lake.succeed(["export", "\(name)@1"]).output).write(to: URL(fileURLWithPath: document))
+      try other.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
+      try other.succeed(["reproduce", "--from", document, "--allow-inside", "--patience", "0"])
+      let segments = "SELECT count(*) || '' FROM stored_bytes WHERE kind = 'segment' AND state = 'present'"
+      #expect(try other.text(segments) == "4", "\(name)")
+    }
   }
 
   /// Nor for an engine, which is handed nothing.

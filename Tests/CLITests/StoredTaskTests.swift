@@ -277,6 +277,25 @@ struct StoredLake {
     #expect(stored.names("receipts").isEmpty && stored.names("results").isEmpty)
   }
 
+  /// Keys that may not write are told before anything is read, and what asks leaves nothing.
+  @Test(arguments: ["results", "receipts"]) func whoMayNotWriteHearsItAtOnce(folder: String) throws {
+    let stored = try StoredLake()
+    let before = stored.store.objects
+    stored.store.fail { _, request in
+      (request.hasPrefix("PUT") || request.hasPrefix("POST")) && request.contains("/\(folder)/") ? .forbidden : nil
+    }
+    let refused = try stored.work(0, exits: 1)
+    #expect(
+      refused.errorText.contains("writing s3://bucket/some/tasks/\(folder)/")
+        && refused.errorText.contains("AccessDenied"), "\(refused.errorText)")
+    #expect(!stored.store.requests.contains { $0.contains("/trained/") }, "\(stored.store.requests)")
+    stored.store.fail()
+    #expect(stored.store.openUploadCount == 0)
+    #expect(stored.store.objects.filter { !$0.key.contains("/failures/") } == before)
+    try stored.work(0)
+    #expect(stored.names(folder).count == 1 && stored.store.openUploadCount == 0)
+  }
+
   @Test func anUploadThatWasCutGoesOnWhereItWas() async throws {
     let stored = try StoredLake()
     let host = try stored.host("host")

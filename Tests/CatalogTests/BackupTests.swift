@@ -27,6 +27,35 @@ import TestSupport
     #expect(try FileManager.default.contentsOfDirectory(atPath: lake.root).filter { $0.contains(".tmp") } == [])
   }
 
+  @Test func theLogOfTheCatalogBeforeIsNotTakenForIts() throws {
+    let lake = try TemporaryLake(inMemory: true)
+    _ = try lake.addSource("images", count: 1)
+    let backup = lake.root + "/backup.sqlite"
+    _ = try lake.catalog.backup(to: backup)
+    _ = try lake.addSource("more", count: 200)
+    // What a command that was killed leaves, and who puts a backup back may forget.
+    let restored = try TemporaryDirectory(inMemory: true)
+    let (catalog, log) = (restored.path + "/catalog.sqlite", restored.path + "/catalog.sqlite-wal")
+    try FileManager.default.copyItem(atPath: backup, toPath: catalog)
+    try FileManager.default.copyItem(atPath: lake.root + "/catalog.sqlite-wal", toPath: log)
+    let byteCount = try #require(Disk.size(of: log))
+    #expect(byteCount > 0)
+    for writing in [nil, "test", nil] as [String?] {
+      let error = #expect(throws: TarnError.self) { try LakeCatalog.open(root: restored.path, writing: writing) }
+      #expect(error?.code == .noLake)
+      #expect(error?.hint?.contains("remove \(log) and ") == true, "\(String(describing: error))")
+    }
+    let error = #expect(throws: TarnError.self) {
+      try QueryConsole(layout: LakeLayout(root: restored.path), timeLimit: nil)
+    }
+    #expect(error?.code == .noLake)
+    #expect(FileManager.default.contentsEqual(atPath: backup, andPath: catalog))
+    #expect(Disk.size(of: log) == byteCount)
+    try FileManager.default.removeItem(atPath: log)
+    let opened = try LakeCatalog.open(root: restored.path, writing: "test")
+    #expect(try opened.sources().map(\.name) == ["images"])
+  }
+
   @Test func aReaderCanTakeIt() throws {
     let lake = try TemporaryLake(inMemory: true)
     _ = try lake.addSource("images", count: 1)

@@ -194,6 +194,8 @@ extension String {
     "SELECT load_extension('x')", "SELECT fts3_tokenizer('simple')", "BEGIN", "SELECT 1; DELETE FROM source", "", "  ;",
     "SELEC", "SELECT * FROM nothing",
     "SELECT * FROM pragma_table_info('source')",
+    // SQLite takes a statement to end there, and would leave the condition out.
+    "SELECT name FROM source\0 WHERE 0",
   ])
   func itRefusesAnythingButOneSelect(sql: String) throws {
     let lake = try TemporaryLake(inMemory: true)

@@ -31,7 +31,7 @@ import TestSupport
   func s7ADocumentLeadsNowhereIntoThisMachine(host: String) async throws {
     let inside = try HostileServer { [shard] in .file(shard, for: $0) }
     let run = await fetch([request(["http://\(host):\(inside.port)/a.npy"])], configuration: outsideConfiguration())
-    #expect(run.failure()?.code == .refused, "\(String(describing: run.failure()))")
+    #expect(run.failure()?.code == .untrusted, "\(String(describing: run.failure()))")
     #expect(run.failure()?.hint?.contains("--allow-inside") == true)
     #expect(inside.connectionCount == 0)
   }
@@ -42,7 +42,7 @@ import TestSupport
   ])
   func s7NorIntoANetwork(host: String) async throws {
     let run = await fetch([request(["http://\(host)/a.npy"])], configuration: outsideConfiguration())
-    #expect(run.failure()?.code == .refused)
+    #expect(run.failure()?.code == .untrusted)
     #expect(run.attempts.isEmpty || run.attempts.allSatisfy { $0.receivedByteCount == 0 })
   }
 
@@ -61,13 +61,13 @@ import TestSupport
     let path = directory.path + "/own.npy"
     try Data(shard).write(to: URL(fileURLWithPath: path))
     let run = await fetch([request(["file://\(path)"])], configuration: outsideConfiguration())
-    #expect(run.failure()?.code == .refused)
+    #expect(run.failure()?.code == .untrusted)
     #expect(try directory.contents() == ["own.npy"])
     let reader = try RangeReader(configuration: outsideConfiguration(), isCancelled: { false })
     let error = #expect(throws: TarnError.self) {
       try reader.read(0..<10, of: shard.count, from: FetchMirror(id: 1, url: "file://\(path)", isOfDocument: true))
     }
-    #expect(error?.code == .refused)
+    #expect(error?.code == .untrusted)
     let answer = Mutex<ProbeFinding.Answer?>(nil)
     try await Prober(configuration: outsideConfiguration()).run(
       [ProbeTarget(shardID: 1, mirror: FetchMirror(id: 1, url: "file://\(path)", isOfDocument: true))]
@@ -87,6 +87,16 @@ import TestSupport
     #expect(bytes(at: try #require(run.shard()).path) == shard)
     #expect(run.attempts.map(\.outcome) == [.refused, .refused, .succeeded])
     #expect(inside.connectionCount == 0)
+  }
+
+  /// That others have it not says nothing of one that was not asked: it is the one that a user can do something about.
+  @Test func s7WhatWasNotAskedIsToldWhereOthersHaveNothing() async throws {
+    let outside = try HostileServer(onLoopback: 2) { _ in .answer(404) }
+    let run = await fetch(
+      [request(["file:///etc/passwd", outside.url("/a.npy")])], configuration: outsideConfiguration())
+    #expect(run.failure()?.code == .untrusted, "\(String(describing: run.failure()))")
+    #expect(run.failure()?.hint?.contains("--allow-inside") == true)
+    #expect(outside.requests.count == 1)
   }
 
   @Test func s7AnAddressOfTheWorldThatRedirectsInsideIsNotFollowed() async throws {

@@ -140,6 +140,18 @@ import Testing
     #expect(taken > 0 && refused > 400, "\(taken) taken, \(refused) refused")
   }
 
+  /// What the helper refuses in a file is the file's fault, told with what helps.
+  @Test(arguments: [
+    ("cut ", "was cut off"), ("values a centroid that is not finite", "has a centroid that is not finite"),
+    ("shape its lists hold more rows than it counts", "its lists hold more rows than it counts"),
+  ])
+  func aDamagedFileIsNoFailureOfTheHelper(complaint: String, words: String) {
+    let error = ForeignIndex.failure(status: 2, complaint: complaint, of: "/made/x.index")
+    #expect(error.code == .integrity)
+    #expect(error.message.contains("/made/x.index") && error.message.contains(words), "\(error.message)")
+    #expect(error.hint?.contains("get the file again") == true)
+  }
+
   @Test(
     arguments: [
       ([[1, 2], [2], []], "twice"), ([[-1], [], []], "-1"), ([[0], [1 << 50], []], "further apart"),

@@ -55,6 +55,15 @@ import TestSupport
     }
   }
 
+  @Test func thereAreNoMoreConnectionsThanOpenFilesAreLeft() {
+    let cases = [(Int.max, 512, 1024), (768, 0, 768), (768, 256, 512), (768, 1024, 16), (0, 0, 16)]
+    for (room, held, count) in cases {
+      var limits = ServeLimits()
+      limits.fit(openFiles: room, holding: held)
+      #expect(limits.connections == count)
+    }
+  }
+
   @Test func anAddressMaySaveUpAndThenHasItsRate() {
     let start = ContinuousClock.now
     var rates = RequestRates(perSecond: 10, burst: 5)
@@ -152,5 +161,14 @@ import TestSupport
     // What is more than may wait is taken where nothing does.
     _ = queue.takeAll()
     #expect(queue.append(question(0, count: 50)) && queue.take(atMost: 10).count == 1)
+  }
+
+  /// Nobody hears of it, and who counts answers takes it for no failure.
+  @Test func aVerbThatNobodyWantsAnyMoreIsInterrupted() throws {
+    let verbs = VerbProcess(tool: "sh", lake: "none")
+    let error = #expect(throws: TarnError.self) {
+      try verbs.run(["-c", "sleep 1000"], limit: 1, time: .seconds(600), isGone: { true })
+    }
+    #expect(error?.code == .interrupted)
   }
 }

@@ -19,6 +19,8 @@ package final class FakeStore: Sendable {
     case garbled
     /// It is done, and the body comes a second after the head.
     case slow
+    /// 403, as of keys that may not do it.
+    case forbidden
   }
 
   private struct Object {
@@ -61,6 +63,7 @@ package final class FakeStore: Sendable {
         state.requests.append(line)
         switch state.fault(number, line) {
         case .refused: return (nil, .answer(503))
+        case .forbidden: return (nil, Self.error(403, "AccessDenied"))
         case .cut: return (.cut, .answer(503))
         case .lost:
           _ = Self.answer(request, &state)

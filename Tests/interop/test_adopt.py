@@ -323,6 +323,15 @@ class Adopt(LakeTest):
             lie[offset:offset + 8] = struct.pack("<Q", value)
             path.write_bytes(lie)
             self.refused(path, exits=INTEGRITY)
+        # FAISS maps a file that was cut within its lists.
+        for length in (len(whole) - 1, len(whole) - 100):
+            path.write_bytes(whole[:length])
+            self.refused(path, "cut off", "whole", exits=INTEGRITY)
+        lie = bytearray(whole)
+        # The first component of the first centroid.
+        lie[98:102] = struct.pack("<f", float("nan"))
+        path.write_bytes(lie)
+        self.refused(path, "a centroid that is not finite", exits=INTEGRITY)
         # Cut anywhere, and any eight bytes of the head replaced: one line, and nothing is recorded.
         for length in (0, 3, 50, 200, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:length])

@@ -36,6 +36,8 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
     case absent
     /// A server refuses to serve it (401, 403 and other final 4xx).
     case refused
+    /// A document or list leads inside this machine or its network, and no user has said that it is meant.
+    case untrusted
     /// The network or a server failed for now: timeouts, 408, 429, 5xx.
     case temporary
     /// The server's certificate is not to be trusted, or TLS is misconfigured.
@@ -70,9 +72,10 @@ package struct TarnError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 
   /// Whether a mirror is to blame, so that another one, or a later time, may do.
-  package var isOfMirror: Bool { [.absent, .refused, .temporary, .integrity, .tls].contains(code) }
+  package var isOfMirror: Bool { [.absent, .refused, .untrusted, .temporary, .integrity, .tls].contains(code) }
 
-  /// Whether the mirrors have no such thing, as far as they say: not for now, and not by a fault of this machine.
+  /// Whether the mirrors have no such thing, as far as they say: not for now, not by a fault of this machine, and not where
+  /// one was not asked for want of the user's word.
   package var leavesNothingToAsk: Bool { [.absent, .refused, .integrity, .badFeatures].contains(code) }
 
   /// The same error, saying what it is about.

@@ -19,7 +19,7 @@ package struct ByteSize: Sendable {
       scale = unit.1
       text.removeLast(unit.0.count)
     }
-    guard let number = Double(text), number.isFinite, number * scale < 9e18 else { return nil }
+    guard let number = Double(text), (0..<9e18).contains(number * scale) else { return nil }
     byteCount = Int((number * scale).rounded())
     guard byteCount > 0 else { return nil }
   }

@@ -1,4 +1,5 @@
-// What is written of a version for others, or came from them, and has rows that somebody wants gone.
+// What is written of a version for others, or came from them, and has rows that somebody wants gone; and what is found
+// in one that somebody withdrew.
 
 internal import Base
 internal import Lake
@@ -39,5 +40,13 @@ extension LakeCatalog {
         "which rows of \(name) were excluded since \(time) cannot be said: \(error)")
       return 0
     }
+  }
+}
+
+extension IndexVersion {
+  /// Warns that a version was withdrawn: who names it by its number need not know, and it answers as it did.
+  func warnWhereRevoked() {
+    guard state == .revoked else { return }
+    Output.warn("\(name) was revoked, and no server answers from it; `tarn versions` names those that were not")
   }
 }

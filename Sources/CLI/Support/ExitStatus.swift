@@ -94,7 +94,7 @@ struct Failure {
     case .noLake: .noLake
     case .locked: .locked
     case .schemaNewer, .schemaOlder: .otherSchema
-    case .usage, .unfit, .conflict, .notFound: .usage
+    case .usage, .unfit, .conflict, .notFound, .untrusted: .usage
     case .integrity, .badFeatures: .integrity
     case .inputsMissing, .absent: .inputsMissing
     case .temporary: .temporary

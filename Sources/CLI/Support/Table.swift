@@ -36,7 +36,7 @@ struct RowPrinter {
   ///   - format: How they are printed.
   ///   - objects: Columns whose texts are JSON, which is told as it is where JSON is.
   init(_ columns: [String], as format: TableFormat, objects: Set<String> = []) {
-    self.columns = columns
+    self.columns = format.isForPrograms ? Table.distinct(columns) : columns
     self.format = format
     self.objects = objects
   }
@@ -126,13 +126,24 @@ struct Table {
     printer.end()
   }
 
-  /// A row as the text of a JSON object, in the order of its columns; of columns with one name the last counts.
+  /// The names of columns, no two the same: the second `a` is `a:1`, as SQLite calls it in a subquery.
+  static func distinct(_ columns: [String]) -> [String] {
+    var taken: Set<String> = []
+    return columns.map { column in
+      var (name, number) = (column, 0)
+      while !taken.insert(name).inserted {
+        number += 1
+        name = "\(column):\(number)"
+      }
+      return name
+    }
+  }
+
+  /// A row as the text of a JSON object, in the order of its columns, whose names are distinct.
   static func json(_ columns: [String], _ row: [SQLValue], objects: Set<String> = []) -> String {
-    let values = object(columns, row)
-    var isTold: Set<String> = []
-    let members = columns.filter { isTold.insert($0).inserted }.map { name in
-      let value = values[name] ?? .null
-      let text = objects.contains(name) ? value.string ?? value.text : value.text
+    let members = zip(columns, row).map { name, value in
+      let told = json(value)
+      let text = objects.contains(name) ? told.string ?? told.text : told.text
       return "\(JSONValue.string(name).text):\(text)"
     }
     return "{\(members.joined(separator: ","))}"

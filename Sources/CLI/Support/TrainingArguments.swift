@@ -50,7 +50,10 @@ struct TrainingArguments: ParsableArguments {
   @Argument(help: "The trained index's name.", completion: .trainedIndexes)
   var name: String
 
-  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"), completion: .sources)
+  @Option(
+    help: ArgumentHelp(
+      "Source of image features; with --method kmeans and without --captions, of any kind.", valueName: "source"),
+    completion: .sources)
   var images: String
 
   @Option(
@@ -64,7 +67,7 @@ struct TrainingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Training pairs, drawn over all shards (default: 256 a list).", valueName: "n"))
   var pairs: Int?
 
-  @Option(help: ArgumentHelp("paired-kmeans or, looking at images only, kmeans.", valueName: "method"))
+  @Option(help: ArgumentHelp("paired-kmeans or, looking at --images only, kmeans.", valueName: "method"))
   var method: TrainingMethod = .paired
 
   @Option(help: ArgumentHelp("Iterations of k-means, at most.", valueName: "n"))

@@ -9,7 +9,8 @@ struct Abandon: ParsableCommand {
     discussion: """
       The name of a trained index is free again. The number of a version is not given again; its record stays, as
       abandoned. What was worked so far is garbage: `tarn gc` takes it once its grace is over, and until then the same
-      `tarn train` goes on with it. A version that was sealed is withdrawn with `tarn revoke`.
+      `tarn train` goes on with it. Directories of tasks are not tarn's to remove: where rows lie in one, that is said. A version
+      that was sealed is withdrawn with `tarn revoke`.
 
       EXAMPLES
         tarn abandon clip
@@ -38,6 +39,7 @@ struct Abandon: ParsableCommand {
       Output.json(["name": .string(name), "abandoned": .bool(true), "new": .bool(isNew)])
     } else {
       Output.line("\(name) \(isNew ? "is abandoned" : "was abandoned before")")
+      try catalog.tellOfTasks(of: name)
     }
     Output.flush()
   }

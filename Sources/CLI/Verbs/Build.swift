@@ -14,7 +14,9 @@ struct BuildArguments: ParsableArguments {
   @Option(help: ArgumentHelp("The trained index to encode against.", valueName: "trained"), completion: .trainedIndexes)
   var trained: String
 
-  @Option(help: ArgumentHelp("Source of image features.", valueName: "source"), completion: .sources)
+  @Option(
+    help: ArgumentHelp("Source of the features to build from, of the kind that was trained on.", valueName: "source"),
+    completion: .sources)
   var images: String
 
   @OptionGroup var range: ShardRangeOptions

@@ -14,8 +14,10 @@ struct Doctor: ParsableCommand {
       --recount first counts again the totals that `tarn status` shows, which no tarn lets go wrong.
 
       Directories outside the lake (--shards and --artifacts of `tarn init`) are marked as the lake's: no other lake may
-      use them. --moved says that the lake was moved to where it is now. --copied says that it is a copy: it gets an
-      identity of its own, and directories of its own, into which what is in the original's was copied before.
+      use them, and while one that holds files is not there or is empty, as where a volume is not mounted, nothing
+      writes. --moved says that the lake was moved to where it is now, or that such a directory was made anew. --copied
+      says that it is a copy: it gets an identity of its own, and directories of its own, into which what is in the
+      original's was copied before.
 
       EXAMPLES
         tarn doctor
@@ -25,7 +27,8 @@ struct Doctor: ParsableCommand {
         tarn doctor --moved
         cp -r /lake /copy && cp -r /nvme/shards /nvme/copied && tarn doctor --lake /copy --copied --shards /nvme/copied
 
-      Ends with 20 when there is a problem, with 28 when the only one is a full disk, with 0 otherwise.
+      Ends with 20 when there is a problem, with 28 when the only one is a full disk, with 0 otherwise. With --quiet it
+      prints warnings and problems alone, and so nothing of a lake that is well, as under cron.
 
       \(ExitStatus.help)
       """)
@@ -83,7 +86,7 @@ struct Doctor: ParsableCommand {
         "problems": .count(problemCount), "warnings": .count(findings.count { $0.level == .warning }),
       ])
     } else {
-      for finding in findings where !global.quiet || finding.level != .ok {
+      for finding in findings where !global.quiet || finding.level.wantsSomebody {
         let level = finding.level.rawValue.padding(toLength: 7, withPad: " ", startingAt: 0)
         Output.line("\(level)  \(finding.what)\(finding.fix.map { "; \($0)" } ?? "")")
       }

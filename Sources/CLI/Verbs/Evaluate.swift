@@ -137,7 +137,10 @@ struct Evaluate: AsyncParsableCommand {
     progress.clear()
     // They are measured as they were built: what is shown of them is another thing.
     for name in names { catalog.warnOfExcludedRows(name, "what was measured counts") }
-    for name in names { try global.tellOfLists(of: catalog.version(name), asked: nprobe?.numbers ?? [], catalog) }
+    for version in try names.map({ try catalog.version($0) }) {
+      version.warnWhereRevoked()
+      try global.tellOfLists(of: version, asked: nprobe?.numbers ?? [], catalog)
+    }
     let failures = evaluations.flatMap { evaluation in require.compactMap { $0.failure(of: evaluation) } }
     if global.json {
       Output.json([

@@ -9,7 +9,9 @@ struct Exclude: ParsableCommand {
     discussion: """
       Rows are named by their ids in the source, as `tarn search` and `tarn locate` have them. They go onto a list that
       is only ever added to, with the digest of the bytes whose rows they are: other bytes of the shard want --confirm, or
-      lists of their own. The next `tarn build` of a name has holes there; no other id moves. Only outputs that hold such
+      lists of their own. Ids count the rows that the shards have now; where they are other rows in a sealed version, as a
+      shard was replaced by one with another number of rows since, a warning says so, and --json names all as `moved`. The
+      next `tarn build` of a name has holes there; no other id moves. Only outputs that hold such
       rows are written anew, from the outputs of the last version, without any shard. A `tarn train` leaves drawn rows out
       that are excluded, of images and of captions, and their pairs with them; one that was begun before begins anew. A
       trained index that is ready stays: it has no rows, but means of them. Rows of the same pairs in the source that it was
@@ -18,8 +20,12 @@ struct Exclude: ParsableCommand {
       --match COLUMN --values FILE makes a rule instead: rows go whose companion (`tarn source add --companion-of`) has one
       of the values in that column, one a line, compared byte by byte. It is held against what is here now, and at each
       `tarn build` and `tarn plan build` against shards, revisions and companions that came since; where the companion is
-      needed and not here, nothing is built. Values are kept as digests alone. How many are in no row that is here is told, with
+      needed and not here, nothing is built. A version that was planned before the rule is held against it before it is
+      sealed, and one that is pulled, with the bytes that workers or its publisher saw. Values are kept as digests alone. How many are in no row that is here is told, with
       the first ten of them; --json names all, and with --dry-run the rows that would go, as `found`: id, shard and row.
+
+      What lies beside the tasks of a training or a build (`tarn plan`), drawn rows and what workers found or made, is named as
+      far as it is there, and so by `tarn abandon` and `tarn remove`: no command takes it away.
 
       Sealed versions stay what they are until `tarn revoke` and `tarn gc --apply`, but no search shows such a row. `tarn sql "SELECT * FROM v_exclusion"`
       tells of every row whether a live version has it, and v_exclusion_holder which files of the lake, and which copies that were pushed or exported, still do. A version
@@ -88,7 +94,8 @@ struct Exclude: ParsableCommand {
       try show(summary, left, catalog)
     } else {
       let summary = try input.map { try run.run($0, kind, dry: dryRun) } ?? run.confirm(dry: dryRun)
-      let left = try Left(after: run, isTold: !undo && (summary.list != nil || global.json), dry: dryRun)
+      var left = try Left(after: run, isTold: !undo && (summary.list != nil || global.json), dry: dryRun)
+      left.named = summary.ids
       try show(summary, left, catalog)
     }
     Output.flush()
@@ -96,14 +103,18 @@ struct Exclude: ParsableCommand {
 
   /// What an exclusion leaves, which is somebody's to take away.
   private struct Left {
+    /// Ids of the file that named rows.
+    var named: Set<Int64> = []
     var partners: [ExcludeRun.Partner] = []
     var trainings: [String] = []
     var versions: [VersionName] = []
+    var tasks: [(subject: String, folders: [String])] = []
 
     init(after run: ExcludeRun, isTold: Bool, dry isDry: Bool) throws {
       guard isTold, !isDry else { return }
       (partners, trainings) = (try run.partners(), try run.unfinishedTrainings())
       versions = try run.unfinishedVersions()
+      tasks = try run.placesOfTasks()
     }
 
     var json: [String: JSONValue] {
@@ -114,6 +125,8 @@ struct Exclude: ParsableCommand {
           }),
         "unfinished_trainings": .strings(trainings),
         "unfinished_versions": .strings(versions.map { "\($0)" }),
+        "tasks": .array(
+          tasks.map { .object(["of": .string($0.subject), "folders": .strings($0.folders)]) }),
       ]
     }
   }
@@ -124,7 +137,7 @@ struct Exclude: ParsableCommand {
       let more = partner.ids.count > 3 ? " and \(partner.ids.count - 3) more" : ""
       Output.line(
         "\(partner.source) still has \(partner.ids.count.counted("row")) of the same pairs, \(named)\(more): "
-          + way(toExcludeRowsOf: partner))
+          + way(toExcludeRowsOf: partner, left.named))
     }
     for name in left.versions {
       Output.line(
@@ -136,15 +149,17 @@ struct Exclude: ParsableCommand {
         "the training of \(name) is not finished, and may have gathered them in scratch/: its `tarn train` again begins "
           + "anew without them, or `tarn remove \(name)` and `tarn gc --apply --grace 0s`")
     }
+    for (subject, folders) in left.tasks { Output.line(TaskPlace.words(subject, folders)) }
   }
 
   /// The command that excludes the other rows of pairs.
-  private func way(toExcludeRowsOf partner: ExcludeRun.Partner) -> String {
+  private func way(toExcludeRowsOf partner: ExcludeRun.Partner, _ named: Set<Int64>) -> String {
     if partner.readsSameFiles, let match, let values, values != "-" {
       return "`tarn exclude \(partner.source) --match \(QuotedWords.quoted(match)) --values "
         + "\(QuotedWords.quoted(values)) --reason TEXT`"
     }
-    if partner.haveSameIDs, let ids, ids != "-" {
+    // What an earlier list took out here is not in this one.
+    if partner.haveSameIDs, let ids, ids != "-", named.isSuperset(of: partner.ids) {
       return "`tarn exclude \(partner.source) --ids \(QuotedWords.quoted(ids)) --reason TEXT`"
     }
     // Where shards that were not trained on have other lengths, an id of the one is another row of the other.
@@ -155,7 +170,28 @@ struct Exclude: ParsableCommand {
 
   private var done: String { undo ? "may be found again" : "excluded" }
 
+  private func json(_ moved: [ExcludeRun.MovedRow]) -> JSONValue {
+    .array(
+      moved.map { row in
+        .object([
+          "id": .integer(row.id), "version": .string("\(row.version)"), "shard": .string(row.shard),
+          "row": .count(row.row), "id_now": row.newID.map { .integer($0) } ?? .null,
+        ])
+      })
+  }
+
+  /// Ids that somebody took from a version of other ids are of other rows, which goes with no error.
+  private func warn(of moved: [ExcludeRun.MovedRow]) {
+    guard let first = moved.first else { return }
+    let now = first.newID.map { "is \($0) now" } ?? "has no id now"
+    Output.warn(
+      "\(moved.count.counted("id")) named \(moved.count == 1 ? "is" : "are") of another row in sealed versions, as a shard "
+        + "has another number of rows now: \(first.id) is row \(first.row) of \(first.shard) in \(first.version), which "
+        + "\(now); --json tells all as `moved`, and --undo takes back what was not meant")
+  }
+
   private func show(_ summary: ExcludeRun.Summary, _ left: Left, _ catalog: LakeCatalog) throws {
+    if !undo { warn(of: summary.moved) }
     if global.json {
       let told: [String: JSONValue] = [
         "source": .string(source), "list": summary.list.map { .count($0.number) } ?? .null,
@@ -163,6 +199,7 @@ struct Exclude: ParsableCommand {
         "sha256": .optional(summary.list?.digest.hex), "undone": .bool(undo), "dry_run": .bool(dryRun),
         "held_by_rules": .count(summary.heldCount), "versions": .array(summary.versions.map { .string("\($0)") }),
         "published": try published(summary.versions, catalog),
+        "moved": json(summary.moved),
       ]
       Output.json(told.merging(left.json) { $1 })
       return
@@ -235,7 +272,7 @@ struct Exclude: ParsableCommand {
     if let lack = summary.lack {
       Output.warn(
         "\(summary.lackingCount.counted("shard")) \(summary.lackingCount == 1 ? "was" : "were") not looked at yet, and will "
-          + "be when a version is planned: \(lack)")
+          + "be when a version is planned, sealed or pulled: \(lack)")
     }
   }
 
@@ -263,9 +300,19 @@ struct Exclude: ParsableCommand {
 
   private func tell(_ versions: [VersionName], _ catalog: LakeCatalog) throws {
     guard !versions.isEmpty else { return }
-    Output.line(
-      "\(versions.map { "\($0)" }.joined(separator: ", ")) still \(versions.count == 1 ? "has" : "have") "
-        + "them: build the next one, then `tarn revoke` and `tarn gc --apply`")
+    let adopted = try versions.filter { try catalog.source(id: catalog.version($0).sourceID).isAdopted }
+    let built = versions.filter { !adopted.contains($0) }
+    if !built.isEmpty {
+      Output.line(
+        "\(built.map { "\($0)" }.joined(separator: ", ")) still \(built.count == 1 ? "has" : "have") "
+          + "them: build the next one, then `tarn revoke` and `tarn gc --apply`")
+    }
+    // No build makes the next one of what was adopted.
+    for name in adopted {
+      Output.line(
+        "\(name) was adopted and may have them in its files, and shows none of them: "
+          + "`tarn revoke \(name) --reason TEXT` and `tarn gc --apply` remove the files")
+    }
     if !undo { for name in versions { try catalog.tellOfPublications(of: name) } }
   }
 }

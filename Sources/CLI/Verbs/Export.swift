@@ -24,7 +24,7 @@ struct Export: ParsableCommand {
       the columns of companions that --columns names (url and caption, unless it is given, the caption from text where no companion \
       has one of that name); url,caption=text writes the column text as caption. indices_paths.json names the folder. Of a version that \
       is refined the folder has the first codes alone, which is said. The history of the lake, and its view v_publication, tell where it is, where the \
-      lake can be written to.
+      lake can be written to; a tarn that has the whole lake, as verify, is waited for.
 
       EXAMPLES
         tarn export laion@1 > laion-1.json
@@ -51,6 +51,12 @@ struct Export: ParsableCommand {
   @Option(help: ArgumentHelp("Of clip-retrieval: the folder to make.", valueName: "dir"), completion: .directory)
   var into: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "With --into: how long to wait for a tarn that has the whole lake, to tell the history (default: 10m).",
+      valueName: "duration"))
+  var wait: TimeSpan?
+
   @OptionGroup var shown: ColumnOptions
 
   @OptionGroup(title: GlobalOptions.title) var global: GlobalOptions
@@ -59,6 +65,7 @@ struct Export: ParsableCommand {
     guard (into != nil) == (format == .clipRetrieval) else {
       throw ValidationError("--format clip-retrieval and --into DIR go together; the other formats are printed.")
     }
+    guard wait == nil || into != nil else { throw ValidationError("--wait goes with --into DIR.") }
     guard shown.columns == nil || format == .clipRetrieval else {
       throw ValidationError("--columns goes with --format clip-retrieval.")
     }
@@ -90,7 +97,6 @@ struct Export: ParsableCommand {
       }
     }
     progress.clear()
-    catalog.noteExport(of: name, into: summary.folder, summary.digest)
     for note in summary.notes { global.note("tarn: \(note)") }
     if global.json {
       Output.json([
@@ -105,6 +111,9 @@ struct Export: ParsableCommand {
           + "(\(summary.columns.map(\.printable).joined(separator: ", ")))")
     }
     catalog.warnOfExcludedRows(name, "\(summary.folder) has")
+    Output.flush()
+    try catalog.noteExport(
+      of: name, into: summary.folder, summary.digest, waiting: wait?.duration ?? .seconds(600), global)
   }
 
   private func write(_ document: JSONValue) { Output.json(text: global.json ? document.text : document.indentedText) }

@@ -52,7 +52,7 @@ struct GC: ParsableCommand {
       removed = try GarbageRun(catalog, options, cancellation: global.cancellation).collect(
         plan, unwritten: { unwritten.append($0) }, report: { progress.note("removed \($0.path)") })
       progress.clear()
-      for error in unwritten { global.warnOfUnwrittenRevocation(error) }
+      for error in unwritten { global.warnOfUnwrittenMark(error) }
     }
     global.json ? printJSON(plan, removed) : printText(plan, removed)
     Output.flush()

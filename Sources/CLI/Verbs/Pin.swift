@@ -8,7 +8,8 @@ struct Pin: ParsableCommand {
     commandName: "pin", abstract: "Keep a version's outputs whatever becomes of it.",
     discussion: """
       A pinned version's files survive `tarn gc` even after the version is revoked; names in its directory that were
-      collected come back as long as the outputs are there. Pinning it again changes nothing else.
+      collected come back as long as the outputs are there. Pinning it again changes nothing else. The file
+      NAME.pinned beside its lock file says so to `tarn rebuild-catalog`.
 
       EXAMPLES
         tarn pin laion@1 --reason 'cited in the paper'
@@ -31,7 +32,7 @@ struct Pin: ParsableCommand {
   func run() throws {
     let catalog = try writer.open(global, "pin", version)
     let name = try global.version(version, catalog)
-    let isNew = try catalog.pin(name, reason: reason)
+    let isNew = try catalog.pin(name, reason: reason, unwritten: global.warnOfUnwrittenMark)
     if global.json {
       Output.json(["version": .string("\(name)"), "pinned": .bool(true), "new": .bool(isNew)])
     } else {

@@ -109,6 +109,11 @@ struct Pull: AsyncParsableCommand {
     say(summary, from: publication)
     guard !summary.wasThere else { return }
     catalog.warnOfExcludedRows(in: summary.version.name)
+    if let lack = summary.unheld {
+      Output.warn(
+        "\(summary.version.name) may show rows that a rule excludes: \(lack.message)"
+          + (lack.hint.map { "; \($0)" } ?? "") + "; the next `tarn build` and the same `tarn exclude` look again")
+    }
     try tellOfRowsLeftOut(by: summary.version.name, catalog)
   }
 

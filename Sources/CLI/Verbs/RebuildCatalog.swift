@@ -20,13 +20,13 @@ struct RebuildCatalog: ParsableCommand {
 
       Rows that a version was made without are excluded again. Only where a higher number of the same name, made in this
       lake, has them again are they taken for readmitted, and how many is said. A version is revoked again where a file
-      NAME.revoked beside its lock file says so, which `tarn revoke` leaves there, and `tarn gc --apply` of those that an
-      older tarn revoked.
+      NAME.revoked beside its lock file says so, and pinned again where NAME.pinned does: `tarn revoke` and `tarn pin`
+      leave them there, and `tarn gc --apply` of what an older tarn revoked or pinned.
 
       Addresses come from documents then: those that lead to this machine, its files or its network are asked again only
       once --allow-inside says that they are meant, here or with `tarn sync`.
 
-      What no file tells is lost: the history, pins, evaluations, transfers, unfinished work, what --source of `tarn adopt
+      What no file tells is lost: the history, evaluations, transfers, unfinished work, what --source of `tarn adopt
       version` said, and sources and trained indexes that no sealed version uses. Adopted versions of this lake are named:
       rows that are excluded are found in them again until they are adopted once more, with --source.
 
@@ -62,6 +62,7 @@ struct RebuildCatalog: ParsableCommand {
         "trained_indexes": .count(summary.trainedIndexes),
         "versions": .array(summary.versions.map { .string("\($0)") }),
         "revoked": .array(summary.revoked.map { .string("\($0)") }),
+        "pinned": .array(summary.pinned.map { .string("\($0)") }),
         "adopted": .array(summary.adopted.map { .string("\($0)") }), "outputs": .count(summary.outputs),
         "segments": .count(summary.segments), "readmitted": .count(summary.readmitted),
         "unreferenced": .count(summary.unreferenced),
@@ -75,6 +76,9 @@ struct RebuildCatalog: ParsableCommand {
           + "\(summary.outputs.counted("output")), \(summary.segments.counted("segment"))")
       if !summary.revoked.isEmpty {
         Output.line("revoked as before: \(summary.revoked.map { "\($0)" }.joined(separator: ", "))")
+      }
+      if !summary.pinned.isEmpty {
+        Output.line("pinned as before: \(summary.pinned.map { "\($0)" }.joined(separator: ", "))")
       }
       if let first = summary.adopted.first {
         let names = summary.adopted.map { "\($0)" }.joined(separator: ", ")

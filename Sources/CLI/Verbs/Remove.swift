@@ -28,11 +28,13 @@ struct Remove: ParsableCommand {
         .usage, "'\(name.printable)' is no trained index, and the record of a version stays",
         hint: "`tarn abandon` gives up one that is not finished, `tarn revoke` withdraws a sealed one")
     }
-    let isNew = try writer.open(global, "remove", name, on: [.training: [name]]).removeTrainedIndex(named: name)
+    let catalog = try writer.open(global, "remove", name, on: [.training: [name]])
+    let isNew = try catalog.removeTrainedIndex(named: name)
     if global.json {
       Output.json(["trained_index": .string(name), "removed": .bool(true), "new": .bool(isNew)])
     } else {
       Output.line("\(name) \(isNew ? "is removed" : "was removed before")")
+      try catalog.tellOfTasks(of: name)
     }
     Output.flush()
   }

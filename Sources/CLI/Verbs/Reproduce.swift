@@ -17,10 +17,11 @@ struct Reproduce: AsyncParsableCommand {
       With --from, the document of `tarn export` says what to make. First it is held against its own digest: one that
       contradicts itself ends with 20 before anything is asked for. Then its sources are registered in this lake, fetched,
       trained on and built, and every statement of the document is compared with what was made: 'identical' only if all
-      hold, else 24 and the field. Use a new lake for it. Its addresses are its author's: none is followed to a file of this
-      machine, to the machine itself or into a private network unless --allow-inside says so, and none gets a variable of
-      the environment. Everything is fetched first, so that what cannot be had is told; with --budget shards come and go
-      as they are trained on and encoded.
+      hold, else 24 and the field. Use a new lake for it: one that has pulled the version, or has it under another name,
+      ends this with 64. The addresses of a document are its author's: none is followed to a file of this machine, to the
+      machine itself or into a private network unless --allow-inside says so, and none gets a variable of the
+      environment. Everything is fetched first, so that what cannot be had is told; with --budget shards come and go as
+      they are trained on and encoded.
 
       EXAMPLES
         tarn reproduce laion@1

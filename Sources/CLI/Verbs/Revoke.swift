@@ -7,7 +7,8 @@ struct Revoke: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "revoke", abstract: "Withdraw a sealed version: its record stays, its files may be collected.",
     discussion: """
-      `tarn serve` answers from it no more; `tarn search NAME@N` does as long as its files are there.
+      `tarn serve` answers from it no more; `tarn search NAME@N` and `tarn evaluate` do as long as its files are there, with a
+      warning.
       There is no way back. Inputs, parameters and digests stay in the catalog, so that the version can be rebuilt and
       compared; `tarn gc` may remove its files after the grace period, unless a pin or another version keeps them. A file
       NAME.revoked beside its lock file says so to `tarn rebuild-catalog`, too; where it cannot be written, which is said,
@@ -36,7 +37,7 @@ struct Revoke: ParsableCommand {
     }
     let name = try VersionName(parsing: version)
     let catalog = try writer.open(global, "revoke", "\(name)")
-    let isNew = try catalog.revoke(name, reason: why.reason, unwritten: global.warnOfUnwrittenRevocation)
+    let isNew = try catalog.revoke(name, reason: why.reason, unwritten: global.warnOfUnwrittenMark)
     let isPinned = try catalog.isPinned(catalog.version(name))
     if global.json {
       Output.json([
@@ -52,10 +53,11 @@ struct Revoke: ParsableCommand {
 }
 
 extension GlobalOptions {
-  /// Says that a version is revoked though the file beside its lock file, which says so too, could not be written.
-  func warnOfUnwrittenRevocation(_ error: TarnError) {
+  /// Says that a version is revoked, or pinned, though the file beside its lock file, which says so too, could not be
+  /// written.
+  func warnOfUnwrittenMark(_ error: TarnError) {
     Output.warn(
-      "\(error.message); without that file a catalog that is made again has the version as sealed, and "
+      "\(error.message); without that file a catalog that is made again knows of no revocation, or of no pin, and "
         + "`tarn gc --apply` of a user who may write there makes it")
   }
 }

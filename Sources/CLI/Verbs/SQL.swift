@@ -15,7 +15,8 @@ struct SQL: AsyncParsableCommand {
         tarn sql - < question.sql
 
       `tarn schema` lists the views and what their columns mean. Rows are printed as they are found: the first
-      thousand settle how wide the columns of a table are, and an error may end a JSON document in its middle.
+      thousand settle how wide the columns of a table are, and an error may end a JSON document in its middle. Of
+      columns with one name JSON calls the second NAME:1, the third NAME:2.
 
       Tables and CSV show characters that control a terminal, or are not seen, as '?'; JSON keeps them, escaped. A
       spreadsheet takes cells of CSV that begin with = + - or @ for formulas: import its columns as text.

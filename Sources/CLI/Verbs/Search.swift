@@ -173,6 +173,7 @@ struct Search: ParsableCommand {
     encoder?.close(atOnce: false)
     let found = answer.result
     let version = try catalog.version(name)
+    version.warnWhereRevoked()
     tell(of: answer)
     try global.tellOfLists(of: version, asked: askedLists.map { [$0] } ?? [], catalog)
     if let output {

@@ -149,7 +149,10 @@ struct Verify: AsyncParsableCommand {
     case .record:
       return
         "restore a backup of the catalog; without one, set it aside and `tarn rebuild-catalog` makes it from the lock files"
-    case .history: return "compare it with a backup: something changed the catalog behind tarn's back"
+    case .history:
+      let change = "something changed the catalog behind tarn's back"
+      if case .brokenChain = damage.problem { return "compare it with a backup: \(change)" }
+      return "compare it with a backup: an older catalog was put back, it was made again, or \(change)"
     }
   }
 
@@ -211,8 +214,10 @@ struct Verify: AsyncParsableCommand {
       let (damage, outcome) = (finding.damage, finding.outcome)
       let users = try users(of: damage.file, catalog)
       let place = users.isEmpty ? "" : " of \(users.joined(separator: ", "))"
+      // There is one history, whose name is its kind's.
+      let kind = damage.file.kind == .history ? "" : damage.file.kind.word + " "
       let parts = [
-        "\(damage.file.path) (\(damage.file.kind.word) \(damage.file.name)\(place)) \(damage.message)",
+        "\(damage.file.path) (\(kind)\(damage.file.name)\(place)) \(damage.message)",
         outcome.map(words), try advice(finding, catalog),
       ]
       Output.line(parts.compactMap(\.self).joined(separator: "; "))

@@ -34,6 +34,8 @@ package enum EventVerb: String, Sendable, CaseIterable {
   /// A trained index is called something else; ready, it is `trained` under that name.
   case trainedRename = "trained-rename"
   case planned
+  /// Tasks of a build or a training were laid in a place, for workers.
+  case tasks
   /// An unfinished training or build was given up.
   case abandoned
   case output
@@ -144,9 +146,12 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - name: A version that is sealed or revoked, its outputs in the lake.
   ///   - reason: Why, for people.
+  ///   - unwritten: Told why the file that says so to a catalog which is made again could not be written.
   /// - Returns: False when it was pinned already.
   /// - Throws: ``TarnError`` `.conflict`, `.notFound`, `.inputsMissing`.
-  package func pin(_ name: VersionName, reason: String) throws -> Bool {
+  package func pin(
+    _ name: VersionName, reason: String, unwritten: (TarnError) -> Void = { _ in }
+  ) throws -> Bool {
     let version = try version(name)
     guard version.state == .sealed || version.state == .revoked else {
       throw TarnError(
@@ -171,6 +176,7 @@ extension LakeCatalog {
     }
     // Those of a revoked one may have been collected while something else kept the outputs.
     if version.state == .revoked { try restoreNames(of: version) }
+    try writeMarks(of: version).forEach(unwritten)
     return isNew
   }
 
@@ -181,7 +187,7 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` `.notFound`.
   package func unpin(_ name: VersionName) throws -> Bool {
     let version = try version(name)
-    return try write("unpin") { database in
+    let wasPinned = try write("unpin") { database in
       guard try LakeCatalog.isPinned(version, database) else { return false }
       try database.execute(
         sql: "UPDATE pin SET removed_at = ? WHERE version_id = ? AND removed_at IS NULL",
@@ -189,6 +195,9 @@ extension LakeCatalog {
       try LakeCatalog.record(.unpin, "\(name)", [:], database)
       return true
     }
+    // Of one that is not pinned, too: a catalog that was put back does not know of it.
+    try Disk.remove(layout.markPath(.pinned, name))
+    return wasPinned
   }
 
   /// Declares that a sealed version must not be used any more.
@@ -207,10 +216,12 @@ extension LakeCatalog {
   ) throws -> Bool {
     let version = try version(name)
     let now = Timestamp.now()
-    let path = layout.revocationPath(name)
+    let path = layout.markPath(.revoked, name)
     let wasThere = Disk.size(of: path) != nil
     // Before the row: a catalog that is lost after it was told must not bring the version back.
-    if version.state == .sealed, let error = try Revocation(at: now, reason: reason).write(of: name, in: layout) {
+    if version.state == .sealed,
+      let error = try VersionMark(.revoked, at: now, reason: reason).write(of: name, in: layout)
+    {
       unwritten(error)
     }
     do {

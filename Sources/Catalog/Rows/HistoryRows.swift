@@ -42,9 +42,11 @@ extension Event: FetchableRecord {
 /// A row of `pin`.
 enum PinRow {
   /// Pins a version.
-  static func insert(of versionID: Int64, reason: String, _ database: Database) throws {
+  static func insert(
+    of versionID: Int64, reason: String, at time: String = Timestamp.now(), _ database: Database
+  ) throws {
     try database.run(
-      "INSERT INTO pin (version_id, reason, created_at) VALUES (?, ?, ?)", [versionID, reason, Timestamp.now()])
+      "INSERT INTO pin (version_id, reason, created_at) VALUES (?, ?, ?)", [versionID, reason, time])
   }
 }
 

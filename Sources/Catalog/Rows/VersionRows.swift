@@ -21,6 +21,8 @@ package struct IndexVersion: Sendable, Identifiable {
   package let publishedName: VersionName?
   /// The source whose rows the ids of an adopted version are, as whoever adopted it said.
   package let rowsOf: String?
+  /// When it was planned, in the catalog's form.
+  package let plannedAt: String
 
   /// The member of `environment` that says ``rowsOf``.
   package static let rowsOfMember = "rows_of"
@@ -46,6 +48,7 @@ extension IndexVersion: FetchableRecord {
     specDigest = try row.requiredDigest("spec_sha256")
     versionDigest = try row.digest("version_sha256")
     rowsOf = JSONValue(parsing: row["environment"])?[Self.rowsOfMember]?.string
+    plannedAt = row["created_at"]
     publishedName = try (row["published_as"] as String?).map { text in
       guard let name = try? VersionName(parsing: text) else {
         throw TarnError(.database, "column published_as holds '\(text.printable)', which is no version")

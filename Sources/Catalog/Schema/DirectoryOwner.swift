@@ -212,7 +212,41 @@ extension LakeCatalog {
     return uuid
   }
 
+  /// Marks the directories outside the lake as its own, where none of them is lost.
+  func claimDirectories() throws {
+    if let fault = try lostDirectory() { throw fault }
+    try DirectoryOwner(layout).claim(for: uuid())
+  }
+
+  /// The error of a directory outside the lake that is not there, or is empty, and in which the catalog has files;
+  /// nil without one.
+  ///
+  /// So is one whose volume is not mounted: what was written in its place would lie beneath it later, and files whose
+  /// rows were removed would stay there, nobody's. One that lost its files and has its mark is as it is known.
+  func lostDirectory() throws -> TarnError? {
+    let outside = DirectoryOwner(layout).directories
+    for (place, directory) in [(Place.shards, layout.shards), (Place.artifacts, layout.artifacts)] {
+      guard outside.contains(DirectoryOwner.real(directory)),
+        (try? Disk.namesIfAny(in: directory).isEmpty) == true
+      else { continue }
+      let count = try read { database in
+        try Int.fetchOne(
+          database, sql: "SELECT count(*) FROM stored_bytes WHERE place = ? AND state = 'present'",
+          arguments: [place.rawValue])
+      }
+      guard let count, count > 0 else { continue }
+      return TarnError(
+        .io,
+        "\(directory) is \(Disk.isDirectory(directory) ? "empty" : "not there"), and the catalog has "
+          + "\(count.counted("file")) in it",
+        hint: "mount the volume that it is on; if they are lost, `mkdir -p \(directory)`, then `tarn doctor --moved`")
+    }
+    return nil
+  }
+
   /// Says that the lake was moved to where it is: its directories elsewhere follow.
+  ///
+  /// One that was made anew for one that is lost is marked, too.
   ///
   /// - Throws: ``TarnError`` `.conflict` when the lake is still where it was, so
   ///   that this is a copy, or when a directory is another lake's.
@@ -297,6 +331,7 @@ extension LakeExamination {
   /// Whether the directories outside the lake are its own.
   func ownership() throws -> [Finding] {
     let (owner, uuid) = (DirectoryOwner(layout), try catalog.uuid())
+    let lost = try catalog.lostDirectory().map { Finding(.problem, "ownership", $0.message, fix: $0.hint) }
     let findings = try owner.directories.compactMap { directory -> Finding? in
       do {
         if let objection = try owner.objection(to: directory, by: uuid) { throw objection }
@@ -309,7 +344,7 @@ extension LakeExamination {
       }
     }
     return capped(
-      findings,
+      (lost.map { [$0] } ?? []) + findings,
       else: Finding(.ok, "ownership", "directories outside the lake, all its own: \(owner.directories.count)"))
   }
 }

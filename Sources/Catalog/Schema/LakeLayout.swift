@@ -179,8 +179,10 @@ package struct LakeLayout: Sendable, Equatable {
   /// The lock file of one that has another name here says so itself.
   package func originPath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(name.name).pulled" }
 
-  /// That a version was revoked, beside its lock file, absolute.
-  func revocationPath(_ name: VersionName) -> String { "\(versionDirectory(name))/\(name.name).revoked" }
+  /// That a version was revoked or pinned, beside its lock file, absolute.
+  func markPath(_ kind: VersionMark.Kind, _ name: VersionName) -> String {
+    "\(versionDirectory(name))/\(name.name).\(kind.rawValue)"
+  }
 
   /// Whether there is a catalog in a directory.
   static func isLake(_ directory: String) -> Bool { Disk.size(of: "\(directory)/\(catalogName)") != nil }

@@ -104,6 +104,12 @@ package final class QueryConsole: @unchecked Sendable {
     let access = isAlone ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY
     var status = sqlite3_open_v2(path, &opened, access | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nil)
     sqlite3_busy_timeout(opened, isAlone ? 1_000 : 10_000)
+    do {
+      if status == SQLITE_OK { try ForeignLog.refuse(beside: opened) }
+    } catch {
+      sqlite3_close(opened)
+      throw error
+    }
     if isAlone, path != ":memory:", status == SQLITE_OK {
       status = sqlite3_exec(opened, LakeCatalog.aloneManner, nil, nil, nil)
     }
@@ -155,6 +161,10 @@ package final class QueryConsole: @unchecked Sendable {
   /// - Throws: ``TarnError`` `.usage` for SQL that is malformed or not
   ///   allowed, or ran too long; what `row` throws.
   package func run(_ sql: String, row: (_ columns: [String], _ values: [SQLValue]?) throws -> Void) throws {
+    // Where SQLite takes a statement to end.
+    guard !sql.utf8.contains(0) else {
+      throw TarnError(.usage, "the SQL statement has a character of value 0", hint: "write char(0) for it")
+    }
     try running.withLock { _ in
       deadline.withLock { $0 = timeLimit.map { ContinuousClock.now + $0 } }
       var statement: OpaquePointer?

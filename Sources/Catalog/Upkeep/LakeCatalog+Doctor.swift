@@ -18,6 +18,9 @@ package struct Finding: Sendable, Hashable {
     /// Bytes that the catalog vouches for are not there, the catalog is damaged, or there is no room to
     /// write anything.
     case problem
+
+    /// Whether somebody should look.
+    package var wantsSomebody: Bool { self == .warning || self == .problem }
   }
 
   package let level: Level

@@ -185,7 +185,7 @@ extension LakeCatalog {
   /// - Parameters:
   ///   - plan: What ``garbage(_:)`` found.
   ///   - options: What it was asked.
-  ///   - unwritten: Told why the file of a revocation could not be written, which is tried again the next time.
+  ///   - unwritten: Told why the file of a revocation or a pin could not be written: the next time it is tried again.
   ///   - report: Told of each artifact that is gone.
   /// - Returns: The artifacts that are gone; one that came into use since the
   ///   plan was made is left out.
@@ -223,7 +223,7 @@ extension LakeCatalog {
         try report(item)
       }
     }
-    try writeRevocations().forEach(unwritten)
+    try writeMarks().forEach(unwritten)
     // A live version that shares the output has a name of its own for it. This one is a hard link to the old file,
     // which would stay when a damaged output is replaced.
     for name in try namesOfRevoked(until: options.cutoff) {

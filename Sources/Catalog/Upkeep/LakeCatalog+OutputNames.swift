@@ -96,7 +96,8 @@ extension LakeCatalog {
     }
   }
 
-  /// A sealed version whose output of a digest, or what refines it, has rows that are excluded; nil for none.
+  /// A sealed version whose output of a digest, or what refines it, has rows that are excluded, where that is so of all
+  /// that have it; nil where one may have it again, and for none.
   ///
   /// - Parameters:
   ///   - digest: The output's, which versions may share.
@@ -105,12 +106,14 @@ extension LakeCatalog {
   /// - Throws: ``TarnError`` of the catalog.
   func holderOfExcludedRows(_ digest: ContentDigest, preferring asked: VersionName? = nil) throws -> VersionName? {
     let sealed = try versions().filter { $0.state == .sealed }
+    var holder: VersionName?
     for version in sealed.filter({ $0.name == asked }) + sealed.filter({ $0.name != asked }) {
       for output in try outputs(of: version) where [output.digest, output.refine?.digest].contains(digest) {
-        if try holdsExcludedRows(output, of: version) { return version.name }
+        guard try holdsExcludedRows(output, of: version) else { return nil }
+        holder = holder ?? version.name
       }
     }
-    return nil
+    return holder
   }
 
   /// Names of outputs of versions that were revoked before a time and that nothing has pinned since, which are there,

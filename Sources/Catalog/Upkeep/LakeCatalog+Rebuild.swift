@@ -17,6 +17,8 @@ package struct RebuildSummary: Sendable {
   package var versions: [VersionName] = []
   /// Those of them that a file beside their lock file says were revoked.
   package var revoked: [VersionName] = []
+  /// Those of them that a file beside their lock file says are pinned.
+  package var pinned: [VersionName] = []
   /// Those that were adopted in this lake and are not revoked: whose rows their ids count, nobody knows any more.
   package var adopted: [VersionName] = []
   package var outputs = 0

@@ -123,7 +123,9 @@ struct VersionEvidence {
   /// Whether it was made in another lake: what it has is no word of this one's about rows that are excluded.
   private(set) var isOfElsewhere = false
   /// That it was revoked; nil where no file says so.
-  private(set) var revocation: Revocation?
+  private(set) var revocation: VersionMark?
+  /// That it is pinned; nil where no file says so.
+  private(set) var pin: VersionMark?
 
   /// Reads the files of a version.
   ///
@@ -144,7 +146,8 @@ struct VersionEvidence {
       }
       return try VersionExport(reading: layout.documentPath(name))
     }
-    revocation = Revocation(of: name, in: layout)
+    revocation = VersionMark(.revoked, of: name, in: layout)
+    pin = VersionMark(.pinned, of: name, in: layout)
     isOfElsewhere = sealedName != name || document.isAdopted || Disk.size(of: layout.originPath(name)) != nil
   }
 

@@ -37,12 +37,13 @@ extension LakeExamination {
       let end = "`tarn abandon \(work.name)` gives it up"
       if let changed = work.changed {
         return Finding(
-          .note, "unfinished",
+          .warning, "unfinished",
           "\(work.subject) cannot be finished: \(changed) has other bytes than it was begun with", fix: end)
       }
       if let lost = work.lost {
         return Finding(
-          .note, "unfinished", "\(work.subject) cannot go on: \(lost.shards) is not in the lake and no mirror gave it",
+          .warning, "unfinished",
+          "\(work.subject) cannot go on: \(lost.shards) is not in the lake and no mirror gave it",
           fix: "`tarn sync \(lost.source)` asks again, \(end)")
       }
       return Finding(

@@ -234,16 +234,26 @@ struct LakeInventory {
     var sealedCount = 0
     for version in try catalog.versions() where version.state == .sealed || version.state == .revoked {
       sealedCount += 1
-      if version.state == .sealed, let revocation = Revocation(of: version.name, in: layout) {
+      if version.state == .sealed, let revocation = VersionMark(.revoked, of: version.name, in: layout) {
         faults.append(
           Finding(
             .warning, "versions",
             "\(version.name) was revoked at \(revocation.at), which this catalog does not know: it is older, or was put back",
             fix: "`tarn revoke \(version.name) --reason TEXT` revokes it again, or remove "
-              + "\(layout.revocationPath(version.name)) where it was not"))
+              + "\(layout.markPath(.revoked, version.name)) where it was not"))
+      }
+      let isPinned = try catalog.isPinned(version)
+      if !isPinned, let pin = VersionMark(.pinned, of: version.name, in: layout) {
+        faults.append(
+          Finding(
+            .warning, "versions",
+            "\(version.name) was pinned at \(pin.at), which this catalog does not know: it is older, or was put back",
+            fix:
+              "`tarn pin \(version.name)` keeps its files from `tarn gc` again, `tarn unpin \(version.name)` lets them go"
+          ))
       }
       // The names of a revoked version may have been collected, though another has the same outputs.
-      let keepsNames = try version.state == .sealed || catalog.isPinned(version)
+      let keepsNames = version.state == .sealed || isPinned
       for output in try catalog.outputs(of: version) where try keepsNames && catalog.artifact(output.digest) != nil {
         for name in catalog.names(of: output, in: version.name) {
           guard Disk.size(of: name.path) != name.byteCount else {

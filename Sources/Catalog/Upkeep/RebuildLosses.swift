@@ -18,7 +18,6 @@ package struct RebuildLoss: Sendable {
   /// Every loss.
   package static let all: [RebuildLoss] = [
     RebuildLoss("event", "the history"),
-    RebuildLoss("pin", "pins"),
     RebuildLoss("evaluation", "evaluations"),
     RebuildLoss("evaluation_point", "evaluations"),
     RebuildLoss("evaluation_recall", "evaluations"),
@@ -79,7 +78,8 @@ extension RebuildSummary {
   package static var unknowable: String {
     var said: Set<String> = []
     let things = RebuildLoss.all.map(\.what).filter { said.insert($0).inserted }
-    return "not known any more: \(things.joined(separator: ", ")), revocations by an older tarn, shards dropped or "
+    return
+      "not known any more: \(things.joined(separator: ", ")), revocations and pins by an older tarn, shards dropped or "
       + "taken back and rows excluded or readmitted since the last version was sealed, unfinished trainings and builds, "
       + "sources and trained indexes of no sealed version; nearest images, and segments that no output bears out, are "
       + "made again when they are needed"

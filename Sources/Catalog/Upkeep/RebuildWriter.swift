@@ -382,14 +382,16 @@ struct RebuildWriter {
     let id = try version.insertVersion(
       version.name, trainedID: trainedID, from: sources, shardIDs: shardIDs, revisions: revisions,
       at: version.sealedAt, database)
+    // What a pin keeps is there, or was lost.
+    let isRevoked = version.revocation != nil && version.pin == nil
     for output in version.outputs {
       try refer(
         to: output.digest, .outputShard, byteCount: output.byteCount, for: "\(version.name), output \(output.ordinal)",
-        isRevoked: version.revocation != nil)
+        isRevoked: isRevoked)
       if let refine = output.refine {
         try refer(
           to: refine.digest, .refineShard, byteCount: refine.byteCount,
-          for: "\(version.name), what refines output \(output.ordinal)", isRevoked: version.revocation != nil)
+          for: "\(version.name), what refines output \(output.ordinal)", isRevoked: isRevoked)
       }
       try output.insert(of: id, at: version.sealedAt, database)
       summary.outputs += 1
@@ -407,6 +409,11 @@ struct RebuildWriter {
       summary.revoked.append(version.name)
     } else if !version.isOfElsewhere {
       summary.readmitted += try LakeCatalog.readmitRows(ofVersion: id, database)
+    }
+    if let pin = version.pin {
+      try PinRow.insert(of: id, reason: pin.reason, at: pin.at, database)
+      try LakeCatalog.record(.pin, "\(version.name)", ["reason": .string(pin.reason)], database)
+      summary.pinned.append(version.name)
     }
     summary.versions.append(version.name)
   }

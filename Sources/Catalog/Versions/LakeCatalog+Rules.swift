@@ -15,14 +15,16 @@ package struct ExclusionRule: Sendable {
   package let companion: String
   package let column: String
   package let reason: String
+  /// In the catalog's form.
+  package let madeAt: String
   /// SHA-256 of the texts of its values.
   package let values: Set<ContentDigest>
 
   package init(
-    id: Int64, number: Int, companionID: Int64, companion: String, column: String, reason: String,
+    id: Int64, number: Int, companionID: Int64, companion: String, column: String, reason: String, madeAt: String,
     values: Set<ContentDigest>
   ) {
-    (self.id, self.number, self.reason, self.values) = (id, number, reason, values)
+    (self.id, self.number, self.reason, self.madeAt, self.values) = (id, number, reason, madeAt, values)
     (self.companionID, self.companion, self.column) = (companionID, companion, column)
   }
 }
@@ -105,7 +107,7 @@ extension LakeCatalog {
       guard let own = values[row["id"]] else { return nil }
       return ExclusionRule(
         id: row["id"], number: row["number"], companionID: row["companion_id"], companion: row["companion"],
-        column: row["column_name"], reason: row["reason"], values: own)
+        column: row["column_name"], reason: row["reason"], madeAt: row["created_at"], values: own)
     }
   }
 

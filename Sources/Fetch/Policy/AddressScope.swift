@@ -173,7 +173,7 @@ extension FetchConfiguration {
   /// S7: an address that a document brought, which may lead out into the world
   /// alone.
   ///
-  /// - Throws: ``TarnError`` `.refused` for a local file, and for what lies inside
+  /// - Throws: ``TarnError`` `.untrusted` for a local file, and for what lies inside
   ///   by its very text; names are judged by what they resolve to.
   func confined(_ address: WebAddress) throws(TarnError) -> WebAddress {
     guard address.scheme != .file else { throw Self.refusalOfDocument("a local file", "") }
@@ -201,7 +201,7 @@ extension FetchConfiguration {
     } catch {
       throw TarnError(
         .usage, "\(place): \(WebAddress.redacted(url)): \(error.message)",
-        hint: error.code == .refused ? "if it is meant, \(way)" : error.hint)
+        hint: error.code == .untrusted ? "if it is meant, \(way)" : error.hint)
     }
   }
 
@@ -215,7 +215,7 @@ extension FetchConfiguration {
 
   private static func refusalOfDocument(_ address: String, _ text: String) -> TarnError {
     TarnError(
-      .refused,
+      .untrusted,
       "a document or list leads to \(printable(address, limit: 60))\(text.isEmpty ? "" : ", \(text)")",
       hint: "if it is meant, \(wayInside())")
   }

@@ -111,14 +111,15 @@ package struct MirrorWalk: Sendable {
   /// hope, as that is what the user can act on.
   private static func rank(_ code: TarnError.Code) -> Int {
     switch code {
-    case .temporary, .interrupted: 5
-    case .integrity: 4
-    case .tls: 3
+    case .temporary, .interrupted: 6
+    case .integrity: 5
+    case .tls: 4
+    case .untrusted: 3
     case .refused: 2
     case .usage: 1
     case .absent: 0
     // This machine is at fault, not a mirror.
-    default: 6
+    default: 7
     }
   }
 }

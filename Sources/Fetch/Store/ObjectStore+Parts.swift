@@ -7,7 +7,7 @@
 // 2. The upload is completed only when the whole file, hashed on the way, is what it
 //    should be; else it is aborted.
 
-internal import Base
+package import Base
 internal import Foundation
 
 extension ObjectStore {
@@ -105,22 +105,48 @@ extension ObjectStore {
     return state
   }
 
-  private func begin(_ file: Upload, _ size: Int, _ statePath: String) throws(TarnError) -> State {
-    var question = Question(method: "POST", key: file.key)
+  /// Makes sure that the store takes an object of a key, as far as it tells that without one: an upload is begun and given
+  /// up, which leaves nothing.
+  ///
+  /// - Parameter key: The key, below the prefix.
+  /// - Throws: ``TarnError`` where it refuses, and where it fails for longer than patience.
+  package func requireWritable(_ key: String) throws(TarnError) {
+    let question = beginning(key)
+    let answer = try ask(question)
+    switch answer.verdict {
+    // One that may not be given up has no part, and goes by the bucket's rule for such.
+    case .done: _ = try? abort(key, uploadID(in: answer.whole, of: key))
+    case .refused: throw failure(answer, "writing", key)
+    // What it cannot do says nothing of small objects.
+    case .absent, .unsupported, .conditionFailed, .later: break
+    }
+  }
+
+  private func beginning(_ key: String) -> Question {
+    var question = Question(method: "POST", key: key)
     question.query = [("uploads", "")]
-    question.fields = [(Self.digestField, file.digest.hex)]
     question.body = { RequestBody([]) }
     question.root = "InitiateMultipartUploadResult"
-    let answer = try require(question, "writing", file.key)
+    return question
+  }
+
+  private func uploadID(in answer: StoreAnswer, of key: String) throws(TarnError) -> String {
     let uploadID: String?
     do throws(StoreDocument.Fault) {
       uploadID = try StoreDocument(answer.body).root.text(of: "UploadId")
     } catch {
-      throw error.error(of: "the store's answer for \(shown(file.key))")
+      throw error.error(of: "the store's answer for \(shown(key))")
     }
     guard let uploadID, !uploadID.isEmpty else {
-      throw TarnError(.integrity, "the store began an upload of \(shown(file.key)) without a name")
+      throw TarnError(.integrity, "the store began an upload of \(shown(key)) without a name")
     }
+    return uploadID
+  }
+
+  private func begin(_ file: Upload, _ size: Int, _ statePath: String) throws(TarnError) -> State {
+    var question = beginning(file.key)
+    question.fields = [(Self.digestField, file.digest.hex)]
+    let uploadID = try uploadID(in: require(question, "writing", file.key), of: file.key)
     let state = State(key: prefix + file.key, sha256: file.digest, partByteCount: size, uploadID: uploadID)
     try keep(state, statePath)
     return state

@@ -260,7 +260,7 @@ extension TransferLoop {
   func failure(for error: TarnError) -> AttemptFailure {
     switch error.code {
     case .temporary: .temporary(after: nil, error)
-    case .usage, .absent, .refused, .integrity, .badFeatures, .tls: .mirrorFault(error)
+    case .usage, .absent, .refused, .untrusted, .integrity, .badFeatures, .tls: .mirrorFault(error)
     default: .fatal(error)
     }
   }
@@ -295,7 +295,11 @@ extension TransferLoop {
     case .mirror:
       transfer.wantsWhole = false
       transfer.phase = .waiting(until: .now)
-    case .failed(let error): return close(transfer, .failure(error))
+    case .failed(let error):
+      // That others have it not says nothing of one that was not asked.
+      let isOfAsked = ![.absent, .refused].contains(error.code)
+      let unasked = isOfAsked ? nil : transfer.unusable.first { $0.error.code == .untrusted }
+      return close(transfer, .failure(unasked.map { $0.error.about($0.mirror.redacted) } ?? error))
     }
     if isStopping { stop(transfer) }
   }
@@ -452,7 +456,7 @@ extension TransferAttempt.Outcome {
       switch code {
       case .usage: .usage
       case .absent: .absent
-      case .refused: .refused
+      case .refused, .untrusted: .refused
       case .temporary: .temporary
       case .integrity: .integrity
       case .tls: .tls

@@ -213,7 +213,7 @@ extension FetchConfiguration {
 
   /// Parses an address of a mirror, `s3://` ones by the settings of this run.
   ///
-  /// - Throws: ``TarnError`` `.usage`; `.refused` for one that a document brought
+  /// - Throws: ``TarnError`` `.usage`; `.untrusted` for one that a document brought
   ///   and that leads inside.
   func address(_ mirror: FetchMirror) throws(TarnError) -> WebAddress {
     if CommandAddress.isOne(mirror.url) { return try command(mirror.url) }

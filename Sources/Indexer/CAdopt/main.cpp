@@ -17,7 +17,11 @@
 
 #include <cxxabi.h>
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -96,6 +100,24 @@ const faiss::IndexFlat &coarse(const faiss::Index *quantizer, uint32_t &kind) {
   return *flat;
 }
 
+bool are_finite(const float *values, size_t count) {
+  return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
+}
+
+/// That the lists are where the file has bytes: what is mapped is not read, and FAISS takes a file that was cut.
+void require_whole(const faiss::OnDiskInvertedLists &lists, const char *path, size_t row_count) {
+  struct stat info;
+  const size_t file = stat(path, &info) == 0 ? static_cast<size_t>(info.st_size) : 0;
+  require(lists.code_size <= file, "cut");
+  const size_t entry = lists.code_size + sizeof(int64_t);
+  size_t total = 0;
+  for (const auto &list : lists.lists) {
+    require(list.size <= file / entry && list.offset <= file && list.size * entry <= file - list.offset, "cut");
+    total += list.size;
+  }
+  require(total <= row_count, "shape", "its lists hold more rows than it counts");
+}
+
 void describe(const char *path, const char *answer_path) {
   std::unique_ptr<faiss::Index> any(faiss::read_index(path, faiss::IO_FLAG_MMAP | faiss::IO_FLAG_READ_ONLY));
   const auto *ivf = dynamic_cast<const faiss::IndexIVF *>(any.get());
@@ -121,14 +143,23 @@ void describe(const char *path, const char *answer_path) {
   const faiss::IndexFlat &rows = coarse(ivf->quantizer, kind);
   const size_t d = static_cast<size_t>(ivf->d);
   require(rows.d == ivf->d && static_cast<size_t>(rows.ntotal) == ivf->nlist && rows.codes.size() == 4 * d * ivf->nlist,
-          "shape");
+          "shape", "centroids and lists differ in number");
+  require(are_finite(reinterpret_cast<const float *>(rows.codes.data()), d * ivf->nlist), "values",
+          "a centroid that is not finite");
+  if (!ranges.empty()) {
+    require(ranges.size() == 2 * d, "shape", "codec ranges and dimensions differ in number");
+    require(are_finite(ranges.data(), ranges.size()), "values", "a codec range that is not finite");
+    require(std::all_of(ranges.begin() + d, ranges.end(), [](float width) { return width >= 0; }), "values",
+            "a codec range of negative width");
+  }
 
   const auto *lists = dynamic_cast<const faiss::OnDiskInvertedLists *>(ivf->invlists);
   if (ivf->invlists) {
     require(lists, "lists", class_of(*ivf->invlists));
     // Those that are mapped out of this file have no name; what has one is another file, which nobody named.
     require(lists->filename.empty(), "lists-elsewhere");
-    require(lists->lists.size() == ivf->nlist, "shape");
+    require(lists->lists.size() == ivf->nlist, "shape", "centroids and lists differ in number");
+    require_whole(*lists, path, static_cast<size_t>(ivf->ntotal));
   }
   require(lists || ivf->ntotal == 0, "lists", "none");
 

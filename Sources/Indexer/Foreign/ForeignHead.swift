@@ -99,8 +99,13 @@ package enum ForeignHead {
     case "lists-elsewhere":
       refused(path, "its lists are in another file", hint: "read it whole and write it again with faiss.write_index")
     case "lists": refused(path, "its lists are \(detail)")
-    case "shape":
-      TarnError(.integrity, "\(path) contradicts itself: centroids and lists differ in number", hint: "get it again")
+    case "shape": TarnError(.integrity, "\(path) contradicts itself: \(detail)", hint: "get the file again, whole")
+    case "cut":
+      TarnError(.integrity, "\(path) ends before its lists do: it was cut off", hint: "get the file again, whole")
+    case "values":
+      TarnError(
+        .integrity, "\(path) has \(detail)",
+        hint: "get the file again, or train it again on rows of finite numbers alone")
     default: TarnError(.engine, "\(path) was refused for what tarn does not know: \(word.printable) \(detail)")
     }
   }

@@ -204,7 +204,7 @@ package struct AdoptionRun: Sendable {
       }
       written.insert(ordinal)
     }
-    try catalog.seal(version, verified: written)
+    try catalog.seal(version, verified: written, cancellation)
     return (try catalog.version(version.name), true)
   }
 

@@ -132,12 +132,13 @@ extension BuildRun {
   /// - Throws: ``TarnError``.
   func dryRun(asksRoom: Bool, within budget: Int? = nil) throws -> DryBuild {
     let (record, digest, source) = try subject()
-    let reuse = try OutputReuse(catalog, source, for: options, trained: digest, isSharing: sharesOutputs)
+    let reuse = try OutputReuse(catalog, source, for: options, trained: digest)
     let found = try inputs(of: source, trained: digest, reuse, isDry: true)
     let plan = plan(record, digest, source, found.inputs)
     let there = try catalog.versionThere(plan)
     try requireOneNormalisation(record, digest, with: there)
-    if there == nil { try tellOfOthers(record, source) }
+    // Shards of unknown length count as none in a dry plan, so that ids behind them are not known.
+    if there == nil { try tellOfOthers(record, source, found.unknown.isEmpty ? found.inputs : []) }
     let name = try there?.name ?? catalog.nextVersion(of: options.name)
     let shared = Dictionary(grouping: found.inputs, by: \.outputOrdinal).filter { reuse.hasWhole($0.value) }.keys
     let done = try Set(there.map(catalog.outputs(of:))?.map(\.ordinal) ?? []).union(shared)

@@ -47,9 +47,16 @@ extension LakeCatalog {
 }
 
 extension BuildRun {
-  /// Warns where a new version can share no output file with the last one of its name.
-  func tellOfOthers(_ record: TrainedIndexRecord, _ source: Source) throws {
+  /// Warns where a new version has other ids than the last one of its name, or can share no output file with it.
+  func tellOfOthers(_ record: TrainedIndexRecord, _ source: Source, _ inputs: [VersionPlan.Input]) throws {
     guard options.checksRoles, let last = try catalog.lastVersion(of: options.name, from: source) else { return }
+    let firstIDs = Dictionary(inputs.map { ($0.shardID, $0.firstID) }, uniquingKeysWith: { first, _ in first })
+    let moved = try catalog.inputs(of: last).filter { firstIDs[$0.shardID, default: $0.firstID] != $0.firstID }
+    if let first = moved.first {
+      warn(
+        "the rows of \(moved.count.counted("shard")), \(first.shardName) first, have other ids than in \(last.name), as a "
+          + "shard before has another number of rows now; ids that were noted elsewhere hold for \(last.name) alone")
+    }
     let trained = try catalog.trainedIndex(id: last.trainedIndexID)
     if trained.digest != record.digest {
       warn(

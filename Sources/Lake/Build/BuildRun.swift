@@ -24,8 +24,8 @@ package struct PlannedBuild: Sendable {
   fileprivate let inputsToEncode: [Int64: VersionInput]
   /// What is still to be written.
   package let promised: PromisedRoom
-  /// Outputs of sealed versions to take over, by ordinal; some hold rows that this version excludes.
-  fileprivate let reused: [Int: OutputReuse.Held]
+  /// Numbers of the outputs that were taken over from sealed versions, whose files were read for that.
+  fileprivate let taken: Set<Int>
   fileprivate let record: TrainedIndexRecord
   fileprivate let trainedDigest: ContentDigest
   fileprivate let source: Source
@@ -125,7 +125,12 @@ package struct BuildRun: Sendable {
     if options.checksRoles,
       try !catalog.versions().contains(where: { $0.name.name == options.name && $0.sourceID == source.id })
     {
-      try source.require(.image, as: "--images")
+      if record.captionSourceID != nil {
+        try source.require(.image, as: "--images")
+      } else {
+        let trained = try catalog.source(id: record.imageSourceID).modality
+        try source.require(trained, as: "--images with \(record.name)")
+      }
     }
     return (record, digest, source)
   }
@@ -167,24 +172,19 @@ package struct BuildRun: Sendable {
     let reuse: OutputReuse
   }
 
-  /// Whether outputs of other versions may be taken over.
-  ///
-  /// Not where a document says what to make: then the build is to prove that it comes out the same.
-  var sharesOutputs: Bool { options.holes == nil && options.excluded == nil }
-
   /// Plans the version, or finds the one that was planned or sealed before.
   ///
   /// - Returns: The version, and what it is made from.
   /// - Throws: ``TarnError``; then nothing has changed.
   package func planVersion() throws -> Subject {
     let (record, digest, source) = try subject()
-    let reuse = try OutputReuse(catalog, source, for: options, trained: digest, isSharing: sharesOutputs)
+    let reuse = try OutputReuse(catalog, source, for: options, trained: digest)
     let inputs = try inputs(of: source, trained: digest, reuse, isDry: false).inputs
     let plan = plan(record, digest, source, inputs)
     let there = try catalog.versionThere(plan)
     try requireOneNormalisation(record, digest, with: there)
     let isBegun = there != nil
-    if !isBegun { try tellOfOthers(record, source) }
+    if !isBegun { try tellOfOthers(record, source, inputs) }
     let version = try catalog.planVersion(plan)
     if !isBegun { try tellOfUnfinished(below: version.name) }
     return Subject(version: version, record: record, digest: digest, source: source, reuse: reuse)
@@ -236,20 +236,19 @@ package struct BuildRun: Sendable {
     return found
   }
 
-  /// Plans the version and finds what it still needs.
+  /// Plans the version, takes over what sealed versions have of its outputs, and finds what it still needs.
   ///
   /// - Returns: The version and what it still needs.
   /// - Throws: ``TarnError``; then nothing has changed, but that where the disk has no room for what is left
   ///   (`.diskFull`), or an output of another version is damaged and the shards that it is made of are not here
-  ///   (`.inputsMissing`), the plan is kept.
+  ///   (`.inputsMissing`), the plan and what was taken are kept.
   package func prepare() throws -> PlannedBuild {
     let planned = try planVersion()
     let (version, record, digest, source) = (planned.version, planned.record, planned.digest, planned.source)
     let shards = try catalog.shardsByID(of: source)
-    let reused = try version.state == .sealed ? [:] : outputs(of: planned.reuse, for: version, among: shards)
+    let taken = try takeFromOthers(planned, among: shards)
     let wanted =
-      version.state == .sealed
-      ? [] : try shardsToEncode(of: version, trained: digest, among: shards, but: Set(reused.keys))
+      version.state == .sealed ? [] : try shardsToEncode(of: version, trained: digest, among: shards)
     let wantedIDs = Set(wanted.map(\.id))
     let recorded = try catalog.inputs(of: version)
     // An output that the plan counted on may be damaged, and is made from shards then.
@@ -262,7 +261,7 @@ package struct BuildRun: Sendable {
       $0.path != nil && !inputIDs.contains($0.id)
     }
     let byteCount =
-      try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, reused, record)
+      try version.state == .sealed ? 0 : missingByteCount(of: version, recorded, toEncode: open, record)
     try requireRoom(for: version.name, byteCount)
     let bound = open.compactMap { input in input.revision.map { (input.shardID, $0.digest) } }
     return PlannedBuild(
@@ -271,8 +270,7 @@ package struct BuildRun: Sendable {
         wanted, spent: encoded.compactMap { shards[$0.shardID] } + released,
         bound: Dictionary(bound, uniquingKeysWith: { first, _ in first })),
       inputsToEncode: Dictionary(uniqueKeysWithValues: open.map { ($0.shardID, $0) }),
-      promised: PromisedRoom(byteCount), reused: reused, record: record,
-      trainedDigest: digest, source: source)
+      promised: PromisedRoom(byteCount), taken: taken, record: record, trainedDigest: digest, source: source)
   }
 
   /// Refuses a build whose segments and outputs do not fit.
@@ -283,13 +281,10 @@ package struct BuildRun: Sendable {
 
   /// Bytes of the segments and outputs that a version lacks.
   private func missingByteCount(
-    of version: IndexVersion, _ inputs: [VersionInput], toEncode: [VersionInput], _ reused: [Int: OutputReuse.Held],
-    _ record: TrainedIndexRecord
+    of version: IndexVersion, _ inputs: [VersionInput], toEncode: [VersionInput], _ record: TrainedIndexRecord
   ) throws -> Int {
     let sizes = OutputSizes(record)
-    let all = Dictionary(grouping: inputs, by: \.outputOrdinal)
-    let shared = reused.filter { ordinal, held in held.excluded == all[ordinal]?.excludedIDs }.keys
-    let done = Set(try catalog.outputs(of: version).map(\.ordinal)).union(shared)
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let outputs = Dictionary(grouping: inputs.filter { !done.contains($0.outputOrdinal) }, by: \.outputOrdinal)
     func output(_ inputs: [VersionInput]) -> Int {
       sizes.output(rowCount: inputs.lazy.map { $0.isHole ? 0 : $0.rowCount }.saturatedSum)
@@ -304,9 +299,9 @@ package struct BuildRun: Sendable {
 
   /// Shards of unfinished outputs that have no segment yet.
   private func shardsToEncode(
-    of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard], but reused: Set<Int>
+    of version: IndexVersion, trained: ContentDigest, among shards: [Int64: Shard]
   ) throws -> [Shard] {
-    let done = Set(try catalog.outputs(of: version).map(\.ordinal)).union(reused)
+    let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let segments = try catalog.segments(
       of: catalog.source(id: version.sourceID), trained: trained, badRows: options.badRows,
       formatVersion: segmentFormatVersion)
@@ -339,7 +334,6 @@ package struct BuildRun: Sendable {
       return OutputTimes()
     }
     let inputs = try catalog.inputs(of: version)
-    let taken = try reuse(planned.reused, for: version)
     var outputs = OutputsToMerge(
       inputs: inputs, done: Set(try catalog.outputs(of: version).map(\.ordinal)), toEncode: planned.inputsToEncode)
     let terms = try catalog.terms(of: version)
@@ -373,7 +367,7 @@ package struct BuildRun: Sendable {
       outputs.finish(input)
       for output in outputs.takeComplete() { try merge(output, of: outputs.count, planned, executor) }
     }
-    try catalog.seal(version, verified: outputs.merged.union(taken))
+    try catalog.seal(version, verified: outputs.merged.union(planned.taken), cancellation)
     var times = executor.times
     times.waiting = planned.stream.handoff.waitedTime
     return times

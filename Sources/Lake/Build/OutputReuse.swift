@@ -54,13 +54,11 @@ struct OutputReuse {
   ///   - source: The source.
   ///   - options: What is built.
   ///   - trained: Digest of the trained index.
-  ///   - isSharing: Whether outputs are also taken over where no row of the source is excluded.
   /// - Throws: ``TarnError``.
-  init(
-    _ catalog: LakeCatalog, _ source: Source, for options: BuildOptions, trained: ContentDigest, isSharing: Bool
-  ) throws {
+  init(_ catalog: LakeCatalog, _ source: Source, for options: BuildOptions, trained: ContentDigest) throws {
+    // Where a document says what to make, the build is to prove that it comes out the same.
+    guard options.holes == nil, options.excluded == nil else { return }
     let isExcluding = try catalog.hasExclusions(source)
-    guard isSharing || isExcluding else { return }
     let chosen = VersionPlanner.chosen(try catalog.shards(of: source), by: options)
     let first = Set(stride(from: 0, to: chosen.count, by: options.shardsPerOutput).map { chosen[$0].id })
     let store = ArtifactStore(catalog)
@@ -136,34 +134,43 @@ extension [VersionInput] {
 }
 
 extension BuildRun {
-  /// The outputs that a version lacks and that others have, by their number; their files were read and found right.
+  /// Takes over what sealed versions have of a version's outputs, without the rows that are excluded: of these no shard
+  /// need be anywhere.
   ///
-  /// Of one that is damaged no version is sealed, and rows that must go could not go: it is made again.
+  /// Each file is read once, right before it is recorded or written anew. Of one that is damaged no version is sealed, and
+  /// rows that must go could not go: it is left, and made of shards again.
   ///
   /// - Parameters:
-  ///   - reuse: The outputs of sealed versions.
-  ///   - version: A version that is building; inputs of it that were not bound yet are, of what is taken.
+  ///   - planned: What was planned.
   ///   - shards: The shards of its source, by number.
-  /// - Returns: The outputs.
-  /// - Throws: ``TarnError``, `.interrupted` between files.
-  func outputs(
-    of reuse: OutputReuse, for version: IndexVersion, among shards: [Int64: Shard]
-  ) throws -> [Int: OutputReuse.Held] {
-    guard !reuse.isEmpty else { return [:] }
+  /// - Returns: The numbers of the outputs: the files of all were read in this run.
+  /// - Throws: ``TarnError`` `.diskFull` where what is written anew does not fit, `.interrupted` between files; what was
+  ///   taken stays.
+  func takeFromOthers(_ planned: Subject, among shards: [Int64: Shard]) throws -> Set<Int> {
+    let version = planned.version
+    guard version.state != .sealed, !planned.reuse.isEmpty else { return [] }
     let done = Set(try catalog.outputs(of: version).map(\.ordinal))
     let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
-    var found: [Int: OutputReuse.Held] = [:]
-    for (ordinal, own) in inputs.sorted(by: { $0.key < $1.key }) where !done.contains(ordinal) {
-      guard let held = try reuse.candidates(for: own, among: shards).first(where: { try isWhole($0.output) }) else {
-        continue
-      }
-      for input in own where !input.isHole && input.revision == nil {
+    let open = inputs.filter { !done.contains($0.key) }.sorted { $0.key < $1.key }.map { ordinal, own in
+      (ordinal: ordinal, inputs: own, candidates: planned.reuse.candidates(for: own, among: shards))
+    }
+    let anew = open.filter { share in share.candidates.first.map { $0.excluded != share.inputs.excludedIDs } ?? false }
+    let byteCount = anew.compactMap { $0.candidates.first }.map { held in
+      held.output.byteCount.addingSaturated(held.output.refine?.byteCount ?? 0)
+    }.saturatedSum
+    if byteCount > 0 { try requireRoom(for: version.name, byteCount) }
+    var taken: Set<Int> = []
+    for share in open {
+      guard let held = try share.candidates.first(where: { try isWhole($0.output) }) else { continue }
+      // Inputs that were not bound yet are now, to what is taken.
+      for input in share.inputs where !input.isHole && input.revision == nil {
         guard let revision = shards[input.shardID]?.revision else { continue }
         try catalog.bind(input, of: version, to: revision)
       }
-      found[ordinal] = held
+      try take(held, as: share.ordinal, of: version)
+      taken.insert(share.ordinal)
     }
-    return found
+    return taken
   }
 
   /// Whether the files of an output are there and what they were; who is told of one that is not may have it mended.
@@ -181,74 +188,41 @@ extension BuildRun {
     }
   }
 
-  /// Takes what sealed versions have of a version's outputs, before the others are said as tasks: of them no shard need be
-  /// anywhere.
-  ///
-  /// - Parameter planned: What was planned.
-  /// - Returns: How many.
-  /// - Throws: ``TarnError`` `.integrity` when one is damaged, `.diskFull` where what is written anew does not fit; what
-  ///   was taken stays.
-  func takeFromOthers(_ planned: Subject) throws -> Int {
-    let version = planned.version
-    guard version.state != .sealed else { return 0 }
-    let outputs = try outputs(
-      of: planned.reuse, for: version, among: catalog.shardsByID(of: planned.source))
-    let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
-    let anew = outputs.filter { ordinal, held in held.excluded != inputs[ordinal]?.excludedIDs }.values
-    let byteCount = anew.lazy.map { held in
-      held.output.byteCount.addingSaturated(held.output.refine?.byteCount ?? 0)
-    }.saturatedSum
-    if byteCount > 0 { try requireRoom(for: version.name, byteCount) }
-    _ = try reuse(outputs, for: version)
-    return outputs.count
-  }
-
-  /// Takes outputs over from other versions, without the rows that are excluded.
+  /// Records an output of another version as one of this one, or what is left of it without the rows that are excluded.
   ///
   /// - Parameters:
-  ///   - outputs: What ``outputs(of:for:among:)`` gave.
-  ///   - version: A version that is building.
-  /// - Returns: Their numbers: all were read in this run.
-  /// - Throws: ``TarnError`` `.integrity` when one was damaged meanwhile.
-  func reuse(_ outputs: [Int: OutputReuse.Held], for version: IndexVersion) throws -> Set<Int> {
-    guard !outputs.isEmpty else { return [] }
-    let store = ArtifactStore(catalog)
-    let inputs = Dictionary(grouping: try catalog.inputs(of: version), by: \.outputOrdinal)
-    var taken: Set<Int> = []
-    for (ordinal, held) in outputs.sorted(by: { $0.key < $1.key }) {
-      try cancellation.check()
-      let own = inputs[ordinal] ?? []
-      let (old, wanted) = (held.output, own.excludedIDs)
-      guard wanted != held.excluded else {
-        try catalog.recordOutput(old.numbered(ordinal, own), of: version)
-        taken.insert(ordinal)
-        continue
-      }
-      // Verified first: damage must not be copied into an output that then has a valid digest.
-      let path = try store.verified(.outputShard, old.digest)
-      let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
-      let ids = OutputTask(ordinal, of: own).bound.flatMap(\.ids)
-      let file = try OutputShardFile(path: path)
-      let summary = try file.write(idsIn: ids, to: working) { try cancellation.check() }
-      try OutputShardFile.verify(working, trained: file.trained, summary: summary, idsIn: ids)
-      let refining = try store.workingPath("output-\(version.id)-\(ordinal).refine")
-      let refine = try old.refine.map { old in
-        let whole = try RefineFile(path: store.verified(.refineShard, old.digest))
-        let summary = try whole.write(ids: held.output.ids, keeping: ids, to: refining) { try cancellation.check() }
-        try RefineFile.verify(refining, summary)
-        return RefineShard(summary)
-      }
-      try store.put(output: working, summary.digest, refinedBy: refine.map { (refining, $0) }) {
-        try catalog.recordOutput(
-          OutputShard(
-            ordinal: ordinal, digest: summary.digest, firstInput: old.firstInput, lastInput: old.lastInput,
-            firstID: old.firstID, endID: old.endID, rowCount: summary.rowCount, byteCount: summary.byteCount,
-            listsDigest: summary.listDigests.root, refine: refine
-          ).numbered(ordinal, own), of: version)
-      }
-      taken.insert(ordinal)
+  ///   - held: The output. Its files were read just now and found right: damage must not be copied into an output that
+  ///     then has a valid digest.
+  ///   - ordinal: Its number here.
+  ///   - version: A version that is building, with the inputs of the output bound.
+  /// - Throws: ``TarnError``.
+  private func take(_ held: OutputReuse.Held, as ordinal: Int, of version: IndexVersion) throws {
+    let own = try catalog.inputs(ofOutput: ordinal, of: version)
+    let old = held.output
+    guard own.excludedIDs != held.excluded else {
+      return try catalog.recordOutput(old.numbered(ordinal, own), of: version)
     }
-    return taken
+    let store = ArtifactStore(catalog)
+    let working = try store.workingPath("output-\(version.id)-\(ordinal).faiss")
+    let ids = OutputTask(ordinal, of: own).bound.flatMap(\.ids)
+    let file = try OutputShardFile(path: store.path(of: .outputShard, old.digest))
+    let summary = try file.write(idsIn: ids, to: working) { try cancellation.check() }
+    try OutputShardFile.verify(working, trained: file.trained, summary: summary, idsIn: ids)
+    let refining = try store.workingPath("output-\(version.id)-\(ordinal).refine")
+    let refine = try old.refine.map { refine in
+      let whole = try RefineFile(path: store.path(of: .refineShard, refine.digest))
+      let summary = try whole.write(ids: old.ids, keeping: ids, to: refining) { try cancellation.check() }
+      try RefineFile.verify(refining, summary)
+      return RefineShard(summary)
+    }
+    try store.put(output: working, summary.digest, refinedBy: refine.map { (refining, $0) }) {
+      try catalog.recordOutput(
+        OutputShard(
+          ordinal: ordinal, digest: summary.digest, firstInput: old.firstInput, lastInput: old.lastInput,
+          firstID: old.firstID, endID: old.endID, rowCount: summary.rowCount, byteCount: summary.byteCount,
+          listsDigest: summary.listDigests.root, refine: refine
+        ).numbered(ordinal, own), of: version)
+    }
   }
 }
 

@@ -31,7 +31,7 @@ package final class PromisedRoom: Sendable {
   init(_ byteCount: Int) { left = Mutex(byteCount) }
 
   /// Bytes that are not written yet.
-  var byteCount: Int { left.withLock { $0 } }
+  package var byteCount: Int { left.withLock { $0 } }
 
   /// So many of them are written.
   func written(_ byteCount: Int) { left.withLock { $0 = max(0, $0 - byteCount) } }

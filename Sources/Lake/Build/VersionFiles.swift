@@ -126,13 +126,19 @@ struct VersionFiles {
 
 extension LakeCatalog {
   /// Seals a version once every output was read back and its lock file and document are
-  /// durable beside the outputs (invariant 1).
+  /// durable beside the outputs (invariant 1), and its rows were held against the rules of its source.
   ///
   /// - Parameters:
   ///   - version: A version whose outputs are all recorded.
   ///   - verified: Numbers of the outputs that this run has read back.
+  ///   - cancellation: Asked between rows that are looked at.
   /// - Throws: ``TarnError``.
-  func seal(_ version: IndexVersion, verified: Set<Int>) throws {
+  func seal(_ version: IndexVersion, verified: Set<Int>, _ cancellation: Cancellation) throws {
+    if let lack = try applyRules(to: version, since: version.plannedAt, cancellation) {
+      throw TarnError(
+        lack.code, "\(version.name) is whole and not sealed: \(lack.message)",
+        hint: (lack.hint.map { $0 + "; " } ?? "") + "then the same command seals it")
+    }
     for output in try outputs(of: version) where !verified.contains(output.ordinal) {
       _ = try ArtifactStore(self).verified(.outputShard, output.digest)
       if let refine = output.refine { _ = try ArtifactStore(self).verified(.refineShard, refine.digest) }

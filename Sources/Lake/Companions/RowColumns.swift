@@ -26,6 +26,16 @@ package final class RowColumns: Sendable {
     var told: Set<Lack> = []
     /// Whether the names were held against what companions have.
     var namesAreKnown = false
+    /// Which rows the ids count, as it was read last.
+    var counting: Counting?
+  }
+
+  /// Which rows the ids count: a long list of shards, which holds as long as nobody writes to the catalog.
+  private struct Counting {
+    let dataVersion: Int
+    let rows: CountedRows
+    /// Rows of an adopted version of which nothing is said.
+    let hidden: RowSubset?
   }
 
   private struct Key: Hashable {
@@ -43,8 +53,8 @@ package final class RowColumns: Sendable {
     case none
   }
 
-  /// What is read at once from the files themselves, at most, where there is no pack.
-  private static let mostFiles = 256
+  /// Packs and files that are open at a time, at most.
+  package static let mostFiles = 256
 
   /// Prepares to answer.
   ///
@@ -88,10 +98,10 @@ package final class RowColumns: Sendable {
     var lacks: [Lack: (text: String, count: Int)] = [:]
     defer { say(lacks, tell) }
     var places: [Int: [(place: Int, row: Int)]] = [:]
-    let counted = try CountedRows(catalog, version)
+    let counting = try self.counting()
+    let (counted, hidden) = (counting.rows, counting.hidden)
     let found = try counted.places(of: ids)
     let excluded = try catalog.rowsWithoutColumns(of: counted.owner, ordinals: Set(found.compactMap(\.ordinal)))
-    let hidden = try catalog.claimedHiddenRows(of: version)
     for (place, id) in ids.enumerated() {
       switch found[place] {
       case .none: continue
@@ -207,6 +217,18 @@ package final class RowColumns: Sendable {
     throw fault.error
   }
 
+  /// Which rows the ids count now.
+  private func counting() throws -> Counting {
+    // Asked first: what is written while the rest is read makes it be read again.
+    let dataVersion = try catalog.dataVersion()
+    if let known = state.withLock(\.counting), known.dataVersion == dataVersion { return known }
+    let counting = Counting(
+      dataVersion: dataVersion, rows: try CountedRows(catalog, version),
+      hidden: try catalog.claimedHiddenRows(of: version))
+    state.withLock { $0.counting = counting }
+    return counting
+  }
+
   // MARK: All rows
 
   /// Where the columns of every shard are read, and what is not here to be read.
@@ -215,12 +237,12 @@ package final class RowColumns: Sendable {
   /// - Returns: The shards, what is told of them, and whether all that there is can be read.
   /// - Throws: ``TarnError`` `.usage` for a column that is in none.
   func plan(_ checkpoint: () throws -> Void) throws -> (shards: [ScannedShard], notes: [String], isWhole: Bool) {
-    let counted = try CountedRows(catalog, version)
+    let counting = try self.counting()
+    let (counted, hidden) = (counting.rows, counting.hidden)
     let (inputs, unknown) = try counted.shards()
     let bound = Dictionary(grouping: try counted.bound(), by: \.ordinal)
     let companions = try catalog.companions(of: counted.owner).map(\.name)
     let excluded = try catalog.rowsWithoutColumns(of: counted.owner)
-    let hidden = try catalog.claimedHiddenRows(of: version)
     var lacks: [Lack: (text: String, count: Int)] = [:]
     var lacking = Set(names)
     if let first = unknown.first {

@@ -1,6 +1,6 @@
 // What excluding rows of a source leaves: the rows of the same pairs in the sources that it was
-// trained with, what versions that are not finished were planned with, and what trainings that
-// are not have gathered.
+// trained with, what versions that are not finished were planned with, what trainings that are not
+// have gathered, and what lies beside tasks for workers.
 
 package import Base
 internal import Catalog
@@ -28,45 +28,49 @@ extension ExcludeRun {
       .subtracting([source.id])
     guard !others.isEmpty else { return [] }
     let excluded = try catalog.exclusions(of: source)
+    let own = try Starts(of: source, in: catalog)
     var rows: [Int: [Int]] = [:]
-    for shard in try catalog.shards(of: source) {
-      guard let digest = shard.revision?.digest, let own = excluded[shard.id]?[digest] else { continue }
-      rows[shard.ordinal] = own
+    for shard in own.shards {
+      guard let digest = shard.revision?.digest, let named = excluded[shard.id]?[digest] else { continue }
+      rows[shard.ordinal] = named
     }
-    let own = try starts(of: source)
     return try others.map { try catalog.source(id: $0) }.sorted { $0.name < $1.name }.compactMap { other in
-      let ids = try idsLeft(of: other, among: rows)
+      let theirs = try Starts(of: other, in: catalog)
+      let ids = try idsLeft(of: other, theirs, among: rows)
       guard !ids.isEmpty else { return nil }
-      let theirs = try starts(of: other)
       return Partner(
         source: other.name, ids: ids, readsSameFiles: other.filesID == source.filesID,
-        haveSameIDs: rows.keys.allSatisfy { own[$0] == theirs[$0] })
+        haveSameIDs: rows.keys.allSatisfy { own.firstIDs[$0] == theirs.firstIDs[$0] })
     }
   }
 
-  /// The id of the first row of each shard, by its ordinal, as far as that is known.
-  private func starts(of source: Source) throws -> [Int: Int64] {
-    var (starts, next): ([Int: Int64], Int64) = ([:], 0)
-    for shard in try catalog.shards(of: source) {
-      starts[shard.ordinal] = next
-      guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { break }
-      next += Int64(count)
+  /// The shards of a source, and where their ids begin.
+  private struct Starts {
+    let shards: [Shard]
+    /// The id of the first row of each, by its ordinal; none behind a shard of unknown length.
+    let firstIDs: [Int: Int64]
+
+    init(of source: Source, in catalog: LakeCatalog) throws {
+      shards = try catalog.shards(of: source)
+      var (firstIDs, next): ([Int: Int64], Int64) = ([:], 0)
+      for shard in shards {
+        firstIDs[shard.ordinal] = next
+        guard let count = try? shard.plannedRowCount(in: source, for: "ids") else { break }
+        next += Int64(count)
+      }
+      self.firstIDs = firstIDs
     }
-    return starts
   }
 
-  private func idsLeft(of other: Source, among rows: [Int: [Int]]) throws -> [Int64] {
+  private func idsLeft(of other: Source, _ theirs: Starts, among rows: [Int: [Int]]) throws -> [Int64] {
     let excluded = try catalog.exclusions(of: other)
-    var ids: [Int64] = []
-    var start: Int64 = 0
-    for shard in try catalog.shards(of: other) {
-      // Behind a shard of unknown length nobody knows an id.
-      guard let count = try? shard.plannedRowCount(in: other, for: "ids") else { break }
+    return theirs.shards.flatMap { shard -> [Int64] in
+      guard let own = rows[shard.ordinal], let start = theirs.firstIDs[shard.ordinal],
+        let count = try? shard.plannedRowCount(in: other, for: "ids")
+      else { return [] }
       let gone = Set(shard.revision.flatMap { excluded[shard.id]?[$0.digest] } ?? [])
-      ids += (rows[shard.ordinal] ?? []).filter { $0 < count && !gone.contains($0) }.map { start + Int64($0) }
-      start += Int64(count)
+      return own.filter { $0 < count && !gone.contains($0) }.map { start + Int64($0) }
     }
-    return ids
   }
 
   /// Versions of the source that are not finished: they may have been planned with excluded rows, and have them once
@@ -85,5 +89,16 @@ extension ExcludeRun {
   /// - Throws: ``TarnError`` of the catalog.
   package func unfinishedTrainings() throws -> [String] {
     try catalog.trainings(on: source).filter { $0.state == .training }.map(\.name)
+  }
+
+  /// Where tasks were laid that may have rows of the source, as far as anything lies there.
+  ///
+  /// - Returns: What each is of, and the directories or prefixes.
+  /// - Throws: ``TarnError`` of the catalog.
+  package func placesOfTasks() throws -> [(subject: String, folders: [String])] {
+    try catalog.taskPlaces(of: source).compactMap { place in
+      let folders = place.placesOfRows
+      return folders.isEmpty ? nil : (place.subject, folders)
+    }
   }
 }

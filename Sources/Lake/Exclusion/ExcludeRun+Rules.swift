@@ -77,7 +77,7 @@ extension ExcludeRun {
         rules = [
           ExclusionRule(
             id: 0, number: 0, companionID: companion.id, companion: companion.name, column: column, reason: reason,
-            values: Set(changed))
+            madeAt: Timestamp.now(), values: Set(changed))
         ]
       } else {
         rules = rules.filter { $0.companionID == companion.id && $0.column == column }

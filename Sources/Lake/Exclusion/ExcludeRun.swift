@@ -19,6 +19,20 @@ package struct ExcludeRun {
     package let heldCount: Int
     /// Sealed versions that have some of the rows of an exclusion.
     package let versions: [VersionName]
+    /// What the ids stand for in sealed versions, where that is another row than it is now.
+    package var moved: [MovedRow] = []
+    /// The ids that were named; none where rows are confirmed.
+    package fileprivate(set) var ids: Set<Int64> = []
+  }
+
+  /// A row of a sealed version whose id is another row's by now.
+  package struct MovedRow: Sendable {
+    package let id: Int64
+    package let version: VersionName
+    package let shard: String
+    package let row: Int
+    /// The id that the row has now; nil where its bytes are not the shard's any more.
+    package let newID: Int64?
   }
 
   let catalog: LakeCatalog
@@ -59,14 +73,16 @@ package struct ExcludeRun {
     guard !ids.isEmpty else {
       throw TarnError(.usage, "no row id was given", hint: "one a line, or a .npy of int64")
     }
+    let sorted = ids.sorted()
+    let moved = try moved(sorted, shards, starts)
     var rows: [Int: [Int]] = [:]
     var place = 0
-    for id in ids.sorted() {
+    for id in sorted {
       while place + 1 < starts.count, starts[place + 1] <= id { place += 1 }
       rows[place, default: []].append(Int(id - starts[place]))
     }
     let inForce = kind == .readmit ? try catalog.exclusions(of: source, by: .named) : [:]
-    return try add(
+    var summary = try add(
       kind, dry: isDry,
       rows.sorted { $0.key < $1.key }.flatMap { place, rows throws -> [ShardRows] in
         if kind == .readmit {
@@ -84,6 +100,35 @@ package struct ExcludeRun {
         }
         return [ShardRows(revision: revision, rows: rows)]
       })
+    summary.moved = moved
+    summary.ids = ids
+    return summary
+  }
+
+  /// What ids stand for in sealed versions, where that is another row than it is now, as a shard before it has another
+  /// number of rows since; of each id the newest such version's.
+  private func moved(_ ids: [Int64], _ shards: [Shard], _ starts: [Int64]) throws -> [MovedRow] {
+    let places = Dictionary(
+      zip(shards, starts).map { ($0.id, (shard: $0, start: $1)) }, uniquingKeysWith: { first, _ in first })
+    var found: [Int64: MovedRow] = [:]
+    for version in try catalog.versions().sorted(by: { $0.id < $1.id })
+    where version.state == .sealed && version.sourceID == source.id {
+      var next = 0
+      for input in try catalog.inputs(of: version) where !input.isHole {
+        guard let now = places[input.shardID], now.start != input.firstID else { continue }
+        let isSame = now.shard.revision?.digest == input.revision?.digest
+        let end = input.firstID + Int64(input.rowCount)
+        while next < ids.count, ids[next] < input.firstID { next += 1 }
+        while next < ids.count, ids[next] < end {
+          let row = ids[next] - input.firstID
+          found[ids[next]] = MovedRow(
+            id: ids[next], version: version.name, shard: input.shardName, row: Int(row),
+            newID: isSame ? now.start + row : nil)
+          next += 1
+        }
+      }
+    }
+    return found.values.sorted { $0.id < $1.id }
   }
 
   /// The shards up to the first whose number of rows nobody knows, the first id of each, and the id behind the last.

@@ -1,6 +1,7 @@
 // Rules of exclusions, held against the rows of shards: which of them have one of the values
 // in the companion's column. What was looked at once is noted and not read again, so that the
-// companion may go; where it is needed and not here, nothing is planned.
+// companion may go; where it is needed and not here, nothing is planned, and nothing sealed that a
+// rule has not seen which was made since the plan.
 
 internal import Base
 internal import Catalog
@@ -25,6 +26,14 @@ struct RuleEvaluation {
       return "\(commands.joined(separator: " and ")) fetch\(commands.count == 1 ? "es" : "") them"
     }
 
+    /// Why some could not be looked at, as one error; nil where all could.
+    var error: TarnError? {
+      guard let lack else { return nil }
+      let others = lackingCount - 1
+      return TarnError(
+        lack.code, lack.message + (others == 0 ? "" : " (and \(others.counted("other shard")) likewise)"), hint: way)
+    }
+
     fileprivate mutating func add(_ lack: TarnError, absent shard: (companion: String, ordinal: Int)? = nil) {
       lackingCount += 1
       self.lack = self.lack ?? lack
@@ -41,9 +50,12 @@ struct RuleEvaluation {
   private let catalog: LakeCatalog
   private let source: Source
   private let cancellation: Cancellation
+  /// The version that waits for it, whose shards are fixed; nil where shards may still be left out.
+  private let version: VersionName?
 
-  init(_ catalog: LakeCatalog, _ source: Source, cancellation: Cancellation) {
+  init(_ catalog: LakeCatalog, _ source: Source, for version: VersionName? = nil, cancellation: Cancellation) {
     (self.catalog, self.source, self.cancellation) = (catalog, source, cancellation)
+    self.version = version
   }
 
   /// Looks at what was not looked at before.
@@ -51,13 +63,16 @@ struct RuleEvaluation {
   /// - Parameters:
   ///   - rules: Rules of the source.
   ///   - shards: Shards of it that are no holes.
+  ///   - bound: Bytes of shards that are looked at in the place of their newest, by the shards' numbers.
   ///   - isAsked: Whether a plan asks, so that shards whose bytes nobody has seen are looked at,
   ///     too: rows of theirs that must go are a lack. Where none asks, a companion that cannot be
   ///     read is a lack as well: what others say is not to be lost with it.
   /// - Returns: What was found, which is not recorded yet, and what could not be looked at.
   /// - Throws: ``TarnError`` for a companion that cannot be read, where a plan asks: `.badFeatures`,
   ///   `.integrity`, `.io`, `.usage` for a column that it has not.
-  func run(_ rules: [ExclusionRule], of shards: [Shard], unseen isAsked: Bool = true) throws -> Outcome {
+  func run(
+    _ rules: [ExclusionRule], of shards: [Shard], _ bound: [Int64: ShardRevision] = [:], unseen isAsked: Bool = true
+  ) throws -> Outcome {
     var outcome = Outcome()
     guard !rules.isEmpty else { return outcome }
     let known = try catalog.ruleScans(of: source)
@@ -68,18 +83,19 @@ struct RuleEvaluation {
     var strays: [Int64: [Int: String]] = [:]
     for id in companions.keys { strays[id] = try catalog.strays(of: catalog.source(id: id)) }
     for shard in shards {
+      let revision = bound[shard.id] ?? shard.revision
       for (companionID, rules) in Dictionary(grouping: rules, by: \.companionID).sorted(by: { $0.key < $1.key }) {
         let companion = companions[companionID]?[shard.ordinal]
         let open = rules.filter { rule in
-          guard let revision = shard.revision, let companion, let by = companion.revision else { return true }
+          guard let revision, let companion, let by = companion.revision else { return true }
           return !known.contains(
             RuleScan.Key(
               rule: rule.id, shardID: shard.id, revision: revision.number, companionShardID: companion.id,
               companionRevision: by.number))
         }
-        guard !open.isEmpty, shard.revision != nil || isAsked else { continue }
+        guard !open.isEmpty, revision != nil || isAsked else { continue }
         do {
-          outcome.scans += try found(shard, companion, strays[companionID]?[shard.ordinal], open)
+          outcome.scans += try found(shard, revision, companion, strays[companionID]?[shard.ordinal], open)
         } catch let lack as Lack {
           outcome.add(lack.error, absent: lack.absent)
         } catch let error as TarnError where !isAsked && error.code != .interrupted {
@@ -103,14 +119,15 @@ struct RuleEvaluation {
 
   /// Looks at one shard; `reason` is why the companion's belongs to another one, where it does.
   private func found(
-    _ shard: Shard, _ companion: Shard?, _ reason: String?, _ rules: [ExclusionRule]
+    _ shard: Shard, _ revision: ShardRevision?, _ companion: Shard?, _ reason: String?, _ rules: [ExclusionRule]
   ) throws -> [RuleScan] {
     let (rule, name) = (rules[0], rules[0].companion)
     // One that is only tried has no number.
     let whose = rule.number == 0 ? "the rule" : "rule \(rule.number) of \(source.name)"
     let needs = "\(whose) has to look at the column '\(rule.column.printable)' of "
     let otherWays =
-      "`--shards` leaves \(shard.name) out; `tarn exclude \(source.name) --match … --undo` takes the rule back"
+      (version.map { "`tarn abandon \($0)` gives the version up" } ?? "`--shards` leaves \(shard.name) out")
+      + "; `tarn exclude \(source.name) --match … --undo` takes the rule back"
     guard let companion else {
       throw Lack(
         TarnError(
@@ -134,7 +151,7 @@ struct RuleEvaluation {
             + "`tarn exclude \(source.name) --match … --undo` takes the rule back"))
     }
     guard let by = companion.revision else { throw absent(companion, needs, name) }
-    let rowCount = shard.revision?.rowCount ?? shard.knownRowCount
+    let rowCount = revision?.rowCount ?? shard.knownRowCount
     guard rowCount == nil || rowCount == by.rowCount else {
       throw Lack(
         TarnError(
@@ -162,7 +179,7 @@ struct RuleEvaluation {
           hint: "run `tarn verify --repair`")
       }
     }
-    guard let revision = shard.revision else {
+    guard let revision else {
       // Nobody has seen its bytes; where no row of it must go, that is all there is to say.
       guard let first = matches.values.joined().map(\.row).min() else { return [] }
       throw Lack(
@@ -240,10 +257,37 @@ extension LakeCatalog {
     for (rule, count) in counts.sorted(by: { $0.key < $1.key }) {
       tell("rule \(rule) of \(source.name) found \(count.counted("row")) in what came since: excluded")
     }
-    guard let lack = outcome.lack else { return }
-    let others = outcome.lackingCount - 1
-    throw TarnError(
-      lack.code, lack.message + (others == 0 ? "" : " (and \(others.counted("other shard")) likewise)"),
-      hint: outcome.way)
+    if let error = outcome.error { throw error }
+  }
+
+  /// Holds the bytes that a version is made of against the rules of its source, before it is sealed, and records what is
+  /// found: which bytes they are is known of some only since a worker or a publisher has said it.
+  ///
+  /// - Parameters:
+  ///   - version: A version whose inputs are bound.
+  ///   - time: When it was planned, and with that held against the rules that there were; nil where no plan was.
+  ///   - cancellation: Asked between rows.
+  /// - Returns: Why a rule that no plan has held cannot be held against all of them; nil where each is.
+  /// - Throws: ``TarnError`` of the catalog, or `.interrupted`.
+  func applyRules(to version: IndexVersion, since time: String?, _ cancellation: Cancellation) throws -> TarnError? {
+    let source = try source(id: version.sourceID)
+    let rules = try exclusionRules(of: source)
+    guard !rules.isEmpty else { return nil }
+    let inputs = try inputs(of: version).filter { !$0.isHole }
+    let bound = Dictionary(
+      inputs.compactMap { input in input.revision.map { (input.shardID, $0) } }, uniquingKeysWith: { first, _ in first }
+    )
+    let shards = try shards(of: source).filter { bound[$0.id] != nil }
+    // One that is pulled is sealed whatever is found.
+    let evaluation = RuleEvaluation(
+      self, source, for: time == nil ? nil : version.name, cancellation: cancellation)
+    let isNew = { (rule: ExclusionRule) in time.map { rule.madeAt >= $0 } ?? true }
+    let outcome = try evaluation.run(rules.filter(isNew), of: shards, bound, unseen: false)
+    try add(outcome.scans, of: source)
+    if let error = outcome.error { return error }
+    // What the plan has looked at may be gone since, and what it was told may have become more.
+    let others = try evaluation.run(rules.filter { !isNew($0) }, of: shards, bound, unseen: false)
+    try add(others.scans, of: source)
+    return nil
   }
 }

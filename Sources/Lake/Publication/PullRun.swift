@@ -149,6 +149,8 @@ package struct PullRun: Sendable {
     package var fetchedByteCount = 0
     /// Files that the lake had already.
     package var thereCount = 0
+    /// Why not every rule of its source could be held against its rows.
+    package var unheld: TarnError?
   }
 
   private let catalog: LakeCatalog
@@ -219,11 +221,14 @@ package struct PullRun: Sendable {
     try names.writeOrigin(publication.place, of: taken)
     try names.writeLockFile(version.lockText, of: taken)
     try names.writeDocument(of: taken, version.digest)
+    let unheld = try await ThreadedWork("tarn-pull") { [self] in
+      try catalog.applyRules(to: taken, since: nil, cancellation)
+    }.value()
     try catalog.seal(taken, lock: version.lockText, from: publication.place)
     return Summary(
       version: try catalog.version(name), fetchedCount: missing.count,
       fetchedByteCount: missing.reduce(0) { $0 + $1.file.byteCount },
-      thereCount: files.count - missing.count)
+      thereCount: files.count - missing.count, unheld: unheld)
   }
 
   private func fetch(_ files: [PublicationFetch.Wanted]) async throws {

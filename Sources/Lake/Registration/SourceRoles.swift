@@ -8,12 +8,12 @@ extension Source {
   /// Refuses a source whose features are not what an option asks for.
   ///
   /// - Parameters:
-  ///   - wanted: What they have to be; what is registered as `other` passes.
+  ///   - wanted: What they have to be: image or text, all others pass; and so does what is registered as `other`.
   ///   - option: The option that names the source.
   /// - Throws: ``TarnError`` `.usage`.
   func require(_ wanted: Modality, as option: String) throws {
     try requireFeatures()
-    guard modality == wanted || modality == .other else {
+    if wanted == .image || wanted == .text, modality != wanted, modality != .other {
       throw TarnError(
         .usage, "\(option) is for \(wanted.rawValue) features, and those of \(name) are \(modality.rawValue)",
         hint: "name another source, or correct it with `tarn source set \(name) --modality \(wanted.rawValue)`; where "
@@ -23,24 +23,25 @@ extension Source {
 
   /// Refuses sources that cannot be the images and the captions of one training.
   ///
+  /// Without captions nothing is paired, and lists of passages of text or of anything else are as good as those of images.
+  ///
   /// - Parameters:
   ///   - images: What `--images` names.
   ///   - captions: What `--captions` names; nil without.
   /// - Throws: ``TarnError`` `.usage`.
   static func requireRoles(images: Source, captions: Source?) throws {
-    if let captions {
-      guard captions.id != images.id else {
-        throw TarnError(
-          .usage, "--images and --captions both name \(images.name)",
-          hint: "row i of the one is an image, row i of the other its caption")
-      }
-      guard (images.modality, captions.modality) != (.text, .image) else {
-        throw TarnError(
-          .usage, "--images names \(images.name), which is text, and --captions \(captions.name), which is images",
-          hint: "swap them: --images \(captions.name) --captions \(images.name)")
-      }
+    guard let captions else { return try images.requireFeatures() }
+    guard captions.id != images.id else {
+      throw TarnError(
+        .usage, "--images and --captions both name \(images.name)",
+        hint: "row i of the one is an image, row i of the other its caption")
+    }
+    guard (images.modality, captions.modality) != (.text, .image) else {
+      throw TarnError(
+        .usage, "--images names \(images.name), which is text, and --captions \(captions.name), which is images",
+        hint: "swap them: --images \(captions.name) --captions \(images.name)")
     }
     try images.require(.image, as: "--images")
-    try captions?.require(.text, as: "--captions")
+    try captions.require(.text, as: "--captions")
   }
 }

@@ -72,7 +72,8 @@ package struct ReplayRun: Sendable {
   ///
   /// - Returns: How it compares; also kept in the catalog.
   /// - Throws: ``TarnError``; `.integrity` for a document that contradicts
-  ///   itself, before anything is asked for; `.differs` for another trained index.
+  ///   itself, and `.conflict` for a version that would not be made, before anything is asked for; `.differs` for another
+  ///   trained index.
   package func run() async throws -> Result {
     cancellation.listen()
     let startedAt = Timestamp.now()
@@ -82,20 +83,42 @@ package struct ReplayRun: Sendable {
         .integrity, "the document of \(document.version.printable) contradicts itself: \(itself.message)",
         hint: "get it again from where it came from")
     }
+    try requireMaking()
     let adopted = try adoptedTraining()
     for source in document.sourcesByFiles {
       _ = try catalog.adopt(
         source, of: document, rowCounts: document.statedRowCounts(of: source), keeping: keptQuery,
         allowsInside: allowsInside)
     }
-    // What can't be had is told first, where everything has room.
-    if fetch.budget == nil { try await fetchAll() }
+    try await fetchAll()
     try await bring(\.trainedDigest)
     let trained = if let adopted { adopted } else { try await train() }
     try await bring(\.sha256)
     let version = try await build(trained)
     try catalog.adoptExclusions(of: version)
-    return try compare(version, startedAt, itself)
+    return try compare(version, trained, startedAt, itself)
+  }
+
+  /// Refuses a version that this lake has from elsewhere, or under another name, or has revoked: it would be compared with
+  /// itself, or made in vain, as a version is sealed once.
+  private func requireMaking() throws {
+    let name = try VersionName(parsing: document.version).name
+    guard let there = try catalog.versions().first(where: { $0.versionDigest == document.versionSha256 }),
+      there.state == .revoked || there.name.name != name || catalog.isOfElsewhere(there)
+    else { return }
+    let way = "`tarn reproduce \(there.name)" + (there.state == .revoked ? " --into DIR`" : "`")
+    throw TarnError(
+      .conflict,
+      "this lake has \(document.version.printable) already, \(origin(of: there)), so that it would not be made here",
+      hint: "`tarn init check` makes a lake to make it in, with --lake check; "
+        + "\(way) makes it again from what it rests on")
+  }
+
+  private func origin(of version: IndexVersion) -> String {
+    switch version.state {
+    case .revoked: "revoked as \(version.name)"
+    default: catalog.isOfElsewhere(version) ? "pulled as \(version.name)" : "as \(version.name)"
+    }
   }
 
   /// The trained index of a document whose training nobody knows: one that is here; nil where
@@ -120,7 +143,10 @@ package struct ReplayRun: Sendable {
       hint: "`tarn adopt trained \(wanted.name.printable) FILE` with that file, then run this again")
   }
 
-  /// Brings the pinned bytes of every source.
+  /// Brings the pinned bytes of every source, where everything has room.
+  ///
+  /// So what can't be had is told first. Within a budget the steps fetch what they want, and told first is what may not be
+  /// asked for.
   private func fetchAll() async throws {
     var wanted: [Shard] = []
     for exported in document.sources where exported.modality != Modality.index.rawValue {
@@ -129,8 +155,9 @@ package struct ReplayRun: Sendable {
         if pinned.sha256 != nil, pinned.trainedOn == nil { wanted.append(shard) }
       }
     }
-    try requireReach(wanted)
-    if let failure = try await failure(ofFetching: wanted, fetch) { throw failure.error }
+    // What was here, and went to make room, may be encoded already.
+    try requireReach(fetch.budget == nil ? wanted : wanted.filter { $0.revision == nil })
+    if fetch.budget == nil, let failure = try await failure(ofFetching: wanted, fetch) { throw failure.error }
   }
 
   /// Refuses once, before anything is asked for, what would be refused shard by shard: that all
@@ -146,7 +173,8 @@ package struct ReplayRun: Sendable {
         do {
           try FetchConfiguration.checkOfDocument(
             location.url, in: "\(shard.name) of \(shard.sourceName)",
-            trustedBy: "`tarn reproduce --from DOCUMENT --allow-inside` takes your word for it")
+            trustedBy: "`tarn reproduce --from DOCUMENT --allow-inside` takes your word for it; files that lie "
+              + "elsewhere here are named by `tarn source mirror add \(shard.sourceName) DIR`, before the same command")
           return false
         } catch let error as TarnError {
           refusal = refusal ?? error
@@ -255,11 +283,17 @@ package struct ReplayRun: Sendable {
   }
 
   /// Compares what was made with every statement of the document.
-  private func compare(_ version: IndexVersion, _ startedAt: String, _ itself: StatementVerdict) throws -> Result {
+  private func compare(
+    _ version: IndexVersion, _ trained: TrainedIndexRecord, _ startedAt: String, _ itself: StatementVerdict
+  ) throws -> Result {
     let outputs = try catalog.outputs(of: version)
     var verdict = StatementVerdict()
     verdict.merge(itself, isCompleted: true)
     for omission in VersionExport.unprovable { verdict.leaveOut(omission.field, because: omission.reason) }
+    // One that was pulled, or adopted, was taken as it is.
+    if try catalog.iterations(of: trained).isEmpty {
+      verdict.leaveOut("trained.sha256", because: "this lake has no record of having trained it")
+    }
     verdict.check("every statement of the document against the version made here")
     verdict.compare(
       "", expected: try document.comparable(places: false),

@@ -126,14 +126,14 @@ extension LakeCatalog {
   ///
   /// - Parameter version: The version.
   /// - Returns: Its row ids; nil for none.
-  /// - Throws: ``TarnError``.
+  /// - Throws: ``TarnError``; `.inputsMissing` where the ids of excluded rows depend on a shard whose rows nobody knows.
   package func hiddenRows(of version: IndexVersion) throws -> HiddenRows? {
     let own = try source(id: version.sourceID)
     guard let source = try own.isAdopted ? version.rowsOf.map(source(named:)) : own else { return nil }
     let inForce = try exclusions(of: source)
     // Of an adopted version nothing was left out when it was made, and its source may be gone from the disk.
     if own.isAdopted, inForce.isEmpty { return nil }
-    let inputs = try rows(of: version, for: "its rows are shown", hint: "").inputs
+    let inputs = try own.isAdopted ? claimedInputs(of: version, from: source, excluded: inForce) : inputs(of: version)
     var (all, held) = (RowSubset(excluding: true), RowSubset(excluding: true))
     for input in inputs {
       let excluded = inForce[input.shardID] ?? [:]
@@ -145,6 +145,24 @@ extension LakeCatalog {
       }
     }
     return all.count == 0 ? nil : HiddenRows(all: all, held: held.count == 0 ? nil : held)
+  }
+
+  /// The shards whose rows an adopted version's ids are, as far as they are known: a source may have lost rows since.
+  private func claimedInputs(
+    of version: IndexVersion, from source: Source, excluded: [Int64: [ContentDigest: [Int]]]
+  ) throws -> [VersionInput] {
+    var counted: Set<Int64> = []
+    return try knownClaimedInputs(of: version, from: source) { shard in
+      do {
+        let count = try shard.plannedRowCount(
+          in: source, for: "which rows of \(version.name) are excluded depends on it")
+        counted.insert(shard.id)
+        return count
+      } catch let error as TarnError {
+        guard counted.isSuperset(of: excluded.keys) else { throw error }
+        return nil
+      }
+    }.inputs
   }
 
   /// Rows of an adopted version of which nothing is said: its files are none of the source that they are excluded of.

@@ -206,7 +206,7 @@ package final class TaskIngest {
           .conflict, "\(directory.path) has no task for \(lacking.count.counted("output")) that \(version.name) lacks",
           hint: "plan again into an empty directory")
       }
-      try catalog.seal(version, verified: verified)
+      try catalog.seal(version, verified: verified, cancellation)
       summary.version = try catalog.version(version.name)
     }
     return summary

@@ -72,9 +72,9 @@ package final class TaskPlanning: Sendable {
     try await build.learnRows(fetch, follow: follow)
     return try await ThreadedWork("tarn-plan") { [self] in
       let planned = try build.planVersion()
-      let takenCount = try build.takeFromOthers(planned)
+      let taken = try build.takeFromOthers(planned, among: catalog.shardsByID(of: planned.source))
       var tasks = try write(planned)
-      tasks.takenCount = takenCount
+      tasks.takenCount = taken.count
       return tasks
     }.value()
   }
@@ -130,7 +130,14 @@ package final class TaskPlanning: Sendable {
     let (directory, written) = try place(version.name)
     var scripts = written
     let lake = try catalog.uuid()
-    if var there = try planThere(in: directory, of: version.name, version.specDigest) {
+    let known = try planThere(in: directory, of: version.name, version.specDigest)
+    if known == nil { try directory.requireFree() }
+    if version.state != .sealed {
+      try catalog.noteTasks(
+        at: directory.path, results: directory.resultsPlace, of: "\(version.name)", version.specDigest,
+        from: [version.sourceID])
+    }
+    if var there = known {
       var isMended = false
       if version.state != .sealed {
         isMended = try layAnew(&there, planned, in: directory)
@@ -144,7 +151,6 @@ package final class TaskPlanning: Sendable {
       return PlannedTasks(
         version: version, plan: there, directory: directory, scripts: scripts, isNew: false, isMended: isMended)
     }
-    try directory.requireFree()
     let tasks = try version.state == .sealed ? [] : documents(planned, but: recorded(version))
     try directory.make()
     if !tasks.isEmpty {

@@ -53,3 +53,16 @@ package struct TasksUnderWay: Sendable {
     }
   }
 }
+
+extension TaskPlace {
+  /// Where rows may lie: matrices that a training searches, and what workers made; empty where none do.
+  ///
+  /// Nobody asks a store: of work that is not done there may be such. So may be in a directory that cannot be read.
+  package var placesOfRows: [String] {
+    // A version's tasks search none.
+    let matrices = subject.contains("@") ? [] : ["\(place)/matrices"]
+    return (matrices + ["\(results ?? place)/results"]).filter { folder in
+      folder.isStoreAddress ? !isDone : (try? Disk.namesIfAny(in: folder))?.isEmpty != true
+    }
+  }
+}

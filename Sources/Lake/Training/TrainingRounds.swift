@@ -25,6 +25,7 @@ package struct RoundNeeded: Error, Sendable {
 /// Asks other processes for the rows that a training needs.
 package final class TrainingRounds: Sendable {
   private let directory: TaskDirectory
+  private let catalog: LakeCatalog
   private let lake: String
   private let scripts: TaskScripts
   /// Where matrices are made, and rows found are fetched to.
@@ -46,9 +47,17 @@ package final class TrainingRounds: Sendable {
   /// - Throws: ``TarnError`` where the lake does not say its uuid.
   package init(_ directory: TaskDirectory, of catalog: LakeCatalog, _ scripts: TaskScripts) throws {
     self.directory = directory
+    self.catalog = catalog
     self.scripts = scripts
     lake = try catalog.uuid()
     matrices = directory.matrices(in: catalog.layout.scratch)
+  }
+
+  /// Keeps in the history where rows that a training drew will lie, before any do.
+  func note(_ training: TrainedIndexRecord) throws {
+    try catalog.noteTasks(
+      at: directory.path, results: directory.resultsPlace, of: training.name, training.specDigest,
+      from: [training.imageSourceID, training.captionSourceID].compactMap(\.self))
   }
 
   private func path(_ digest: ContentDigest) -> String { "\(matrices)/\(digest.hex).npy" }

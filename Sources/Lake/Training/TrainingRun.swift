@@ -169,6 +169,7 @@ package struct TrainingRun: Sendable {
   /// Trains on rows that are gathered.
   func train(_ trained: TrainedIndexRecord, _ rows: GatheredPairs) throws -> TrainedIndexRecord {
     let scratch = scratch(of: trained)
+    try rounds?.note(trained)
     let (imageRows, captionRows) = (rows.images, rows.captions)
     try tryLists(imageRows, captionRows, in: scratch)
     let pairedRows = options.method == .paired ? captionRows : nil

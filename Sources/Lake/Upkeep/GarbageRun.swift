@@ -25,7 +25,7 @@ package struct GarbageRun {
   ///
   /// - Parameters:
   ///   - plan: What the catalog found.
-  ///   - unwritten: Told why the file of a revocation could not be written.
+  ///   - unwritten: Told why the file of a revocation or a pin could not be written.
   ///   - report: Told of each file that is gone.
   /// - Returns: The files that are gone.
   /// - Throws: ``TarnError``; `.interrupted` when it was stopped.

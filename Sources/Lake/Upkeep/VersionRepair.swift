@@ -25,22 +25,26 @@ package struct VersionRepair {
   /// Makes an output again from its segments, and those from shards, as far as
   /// they are in the lake.
   ///
-  /// One with rows that are excluded is not: they are on their way out.
+  /// One of which all sources exclude rows is not: they are on their way out. What one of them takes out, another may have.
   ///
   /// - Parameter digest: Digest of the output.
   /// - Returns: Whether the output is back, under every name it has.
   /// - Throws: ``TarnError``.
   package func rebuildOutput(_ digest: ContentDigest) throws -> Bool {
+    var holder: String?
+    // Other versions of a source have the same rows of it there.
+    var asked: Set<Int64> = []
     for version in try catalog.versions() where version.state == .sealed || version.state == .building {
       for output in try catalog.outputs(of: version) where [output.digest, output.refine?.digest].contains(digest) {
-        guard try !catalog.holdsExcludedRows(output, of: version) else {
-          logger.warning(
-            "output \(output.ordinal) of \(version.name) has rows that are excluded, and is not made again")
-          return false
+        guard asked.insert(version.sourceID).inserted else { continue }
+        if try catalog.holdsExcludedRows(output, of: version) {
+          holder = holder ?? "output \(output.ordinal) of \(version.name)"
+        } else if try rebuild(digest, of: output, of: version) {
+          return true
         }
-        return try rebuild(digest, of: output, of: version)
       }
     }
+    if let holder { logger.warning("\(holder) has rows that are excluded, and is not made again") }
     return false
   }
 

@@ -190,7 +190,7 @@ extension TaskDirectory {
 
   /// Makes sure that a worker may leave what it makes, before it makes anything.
   ///
-  /// - Throws: ``TarnError`` `.io`.
+  /// - Throws: ``TarnError`` `.io`, or what the store refuses with.
   func requireWritable() throws {
     for folder in ["results", "receipts"] { try outcomes.requireWritable(folder) }
   }

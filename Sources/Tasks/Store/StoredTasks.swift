@@ -20,6 +20,8 @@ final class StoredTasks: TaskStore {
   private let connection: Mutex<Connection>
   private let place: String
   private let cache: HostCache
+  /// Folders that the store takes objects in, as it said to this process.
+  private let writable = Mutex<Set<String>>([])
 
   /// Prepares to work with what is below a prefix; nothing is asked.
   ///
@@ -103,8 +105,11 @@ final class StoredTasks: TaskStore {
     try ask { try $0.put(bytes, name) } != .taken
   }
 
-  func requireWritable(_: String) throws {
-    // Who may write what is said by the store alone, to who does.
+  func requireWritable(_ folder: String) throws {
+    // Once: a worker may have very many tasks.
+    guard !writable.withLock({ $0.contains(folder) }) else { return }
+    try ask { try $0.requireWritable("\(folder)/probe") }
+    writable.withLock { _ = $0.insert(folder) }
   }
 
   func move(_ name: String, to other: String) throws { try ask { try $0.move(name, to: other) } }

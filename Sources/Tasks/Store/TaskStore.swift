@@ -42,9 +42,9 @@ package protocol TaskStore: Sendable {
   /// - Returns: Whether it is there; false where something else has the name, and stays.
   /// - Throws: ``TarnError`` when the disk or the store refuses.
   func create(_ bytes: [UInt8], as name: String, by working: String) throws -> Bool
-  /// Makes sure that files can be made in a folder, as far as that shows beforehand; of a store it does not.
+  /// Makes sure that files can be made in a folder, as far as that shows beforehand. Nothing is left there.
   ///
-  /// - Throws: ``TarnError`` `.io`.
+  /// - Throws: ``TarnError`` `.io`, or what the store refuses with.
   func requireWritable(_ folder: String) throws
   /// Gives a file another name; what has it is replaced.
   func move(_ name: String, to other: String) throws

@@ -106,7 +106,7 @@ package final class TaskWorker: Sendable {
         hint: "run the tarn that planned it: \(plan.tool)")
     }
     // Not after hours of work.
-    try directory.requireWritable()
+    try await ThreadedWork("tarn-worker") { [self] in try directory.requireWritable() }.value()
     // It goes when the receipt is there.
     let scratch = try WorkerScratch(in: options.scratch, for: task.digest)
     DecodedRows.use(scratch.path, keeping: DiskReserve())
