@@ -22,6 +22,13 @@ import TestSupport
     return lake
   }
 
+  /// Takes out one row of the images.
+  private func exclude(_ id: Int, from lake: LakeFixture) throws {
+    let ids = lake.directory.path + "/ids"
+    try Disk.writeAtomically(Array("\(id)\n".utf8), to: ids)
+    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+  }
+
   private func linkCount(_ path: String) throws -> Int { Int(try info(path).st_nlink) }
 
   private func inode(_ path: String) throws -> UInt64 { UInt64(try info(path).st_ino) }
@@ -135,9 +142,7 @@ import TestSupport
   /// Rows that must go cost workers nothing, and no shard, which may be gone everywhere.
   @Test func whatLosesRowsIsNoTaskEither() throws {
     let lake = try lake()
-    let ids = lake.directory.path + "/ids"
-    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
-    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    try exclude(1, from: lake)
     let local = try lake.copy()
     try local.succeed(Self.build + ["--shards", "0-3"])
     try lake.succeed(["gc", "--segments", "--grace", "0s", "--apply"])
@@ -156,9 +161,7 @@ import TestSupport
   /// What is taken over is on the disk: a fetch beside the build leaves no room for it once more, and needs none of it.
   @Test func noRoomIsPromisedForWhatWasTaken() throws {
     let lake = try lake()
-    let ids = lake.directory.path + "/ids"
-    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
-    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    try exclude(1, from: lake)
     let catalog = try LakeCatalog.open(root: lake.lake, writing: "a test")
     let options = BuildOptions(
       name: "v", trained: "t", images: "images", ordinals: OrdinalSet(ascending: [0, 1, 2, 3]), shardsPerOutput: 2,
@@ -173,9 +176,7 @@ import TestSupport
   /// What a document says is made, whatever the lake has: it is to be proven.
   @Test func whatADocumentSaysIsMadeAndNotTaken() throws {
     let lake = try lake()
-    let ids = lake.directory.path + "/ids"
-    try Disk.writeAtomically(Array("1\n".utf8), to: ids)
-    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "a test"])
+    try exclude(1, from: lake)
     let other = try LakeFixture.nothing()
     try other.succeed(["init", other.lake])
     for name in ["w", "x"] {
@@ -246,9 +247,7 @@ import TestSupport
   /// Nor do rows that must go stay because of it, which no repair brings back.
   @Test func damageKeepsNoRowThatMustGo() throws {
     let lake = try lake()
-    let ids = lake.directory.path + "/gone"
-    try Data("3\n".utf8).write(to: URL(fileURLWithPath: ids))
-    try lake.succeed(["exclude", "images", "--ids", ids, "--reason", "test"])
+    try exclude(3, from: lake)
     try spoil(artifact(lake))
     let repaired = try lake.run(["verify", "--repair"])
     let told = repaired.outputText + repaired.errorText
